@@ -1,1 +1,6 @@
-//! Parlor.
+//! Parlor: a chat server that speaks one WebSocket protocol and keeps every acknowledged message.
+//!
+//! The modules, in reading order; imports point from later to earlier only (`tests/it/tidy.rs` holds them to it).
+
+pub mod protocol;
+pub mod store;

@@ -1,0 +1,13 @@
+//! The wire, pure: identifiers, limits, requests, replies and events, error and close codes, JSON, RFC 6455 frames.
+//!
+//! Nothing here knows a socket, a clock, randomness or tokio. `PROTOCOL.md` is the contract this module implements.
+
+mod code;
+mod ids;
+mod objects;
+mod time;
+
+pub use code::{CloseCode, ErrorCode};
+pub use ids::{ConversationId, IdError, MessageId, Seq, UserId};
+pub use objects::{Conversation, ConversationKind, LogEvent, Member, Message, Role};
+pub use time::UnixMillis;
