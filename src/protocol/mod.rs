@@ -4,10 +4,12 @@
 
 mod code;
 mod ids;
+pub mod limits;
 mod objects;
 mod time;
 
 pub use code::{CloseCode, ErrorCode};
 pub use ids::{ConversationId, IdError, MessageId, Seq, UserId};
+pub use limits::Limits;
 pub use objects::{Conversation, ConversationKind, LogEvent, Member, Message, Role};
 pub use time::UnixMillis;
