@@ -4,6 +4,7 @@
 
 mod code;
 pub mod encode;
+pub mod frame;
 mod ids;
 pub mod limits;
 mod objects;
