@@ -8,6 +8,8 @@
 
 mod fault;
 mod field;
+#[cfg(any(test, fuzzing))]
+pub mod harness;
 mod payload;
 mod tape;
 #[cfg(test)]

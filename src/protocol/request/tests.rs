@@ -1,6 +1,9 @@
 //! What a client may send, and what it is told otherwise.
 
 mod envelope;
+mod hostile;
+mod json;
+mod model;
 mod payload;
 
 use super::*;
