@@ -9,6 +9,7 @@ pub mod frame;
 mod ids;
 pub mod limits;
 mod objects;
+pub mod request;
 mod time;
 
 pub use code::{CloseCode, ErrorCode};
