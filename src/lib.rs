@@ -6,3 +6,9 @@ pub mod protocol;
 pub mod store;
 
 pub mod auth;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod commands;
