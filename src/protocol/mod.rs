@@ -3,6 +3,8 @@
 //! Nothing here knows a socket, a clock, randomness or tokio. `PROTOCOL.md` is the contract this module implements.
 
 mod code;
+pub mod encode;
+pub mod frame;
 mod ids;
 pub mod limits;
 mod objects;
