@@ -97,3 +97,68 @@ fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::auth::{AuthConfig, Secret, Verifier};
+    use crate::cli::{Cli, Command};
+
+    const SECRET: &str = "a secret of more than thirty-two bytes";
+
+    fn token_args(args: &[&str]) -> TokenArgs {
+        match Cli::parse_from(["parlor", "token"].iter().chain(args)).command {
+            Command::Token(args) => *args,
+            Command::Serve(_) | Command::Config(_) => panic!("not token"),
+        }
+    }
+
+    fn tokens(args: &[&str]) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        token(&token_args(args), &mut out).unwrap();
+        let config = AuthConfig { secret: Some(Secret::new(SECRET.as_bytes()).unwrap()), ..AuthConfig::default() };
+        let verifier = Verifier::new(&config).unwrap();
+        let identities = String::from_utf8(out).unwrap();
+        let identities = identities.lines().map(|line| verifier.verify(line, now()).unwrap());
+        identities.map(|identity| (identity.user.to_string(), identity.name.to_string())).collect()
+    }
+
+    #[test]
+    fn several_tokens_are_numbered() {
+        let one = tokens(&["--sub=alice", "--jwt-secret", SECRET]);
+        assert_eq!(one, [("alice".to_owned(), "alice".to_owned())]);
+        let two = tokens(&["--sub=load", "--name=Load", "--count=2", "--jwt-secret", SECRET]);
+        assert_eq!(two, [("load-1".to_owned(), "Load 1".to_owned()), ("load-2".to_owned(), "Load 2".to_owned())]);
+    }
+
+    #[test]
+    fn a_numbered_id_that_is_too_long_is_a_fault() {
+        let args = token_args(&["--sub", &"x".repeat(127), "--count=10", "--jwt-secret", SECRET]);
+        assert!(matches!(token(&args, &mut Vec::new()), Err(CommandError::Sub(_))));
+    }
+
+    #[test]
+    fn tokens_are_signed_with_the_secret_that_dev_keeps() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data").display().to_string();
+        let args = token_args(&["--sub=alice", "--data", &data]);
+        assert!(matches!(token(&args, &mut Vec::new()), Err(CommandError::Config(_))));
+
+        let Command::Serve(serve) = Cli::parse_from(["parlor", "serve", "--dev", "--data", &data]).command else {
+            panic!("not serve")
+        };
+        let verifier = Verifier::new(&Config::from_args(&serve).unwrap().auth).unwrap();
+        let mut out = Vec::new();
+        token(&args, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(verifier.verify(text.trim_end(), now()).unwrap().user.as_str(), "alice");
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_nothing_wrong() {
+        let closed = io::Error::from(ErrorKind::BrokenPipe);
+        assert_eq!(format!("{:?}", finish(Err(closed.into()))), format!("{:?}", ExitCode::SUCCESS));
+    }
+}

@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   parlor serve --dev                       try it out: http://127.0.0.1:8080
   parlor serve --jwt-secret-file secret    tokens that your backend signs with HS256
-  parlor serve --jwks jwks.json --jwt-issuer https://id.example.com/ --allow-origin https://app.example.com
+  parlor serve --jwks jwks.json            tokens of an identity provider, with its published keys
   parlor token --sub alice --name Alice    a token for the server that runs with --dev
   parlor config check --listen 0.0.0.0:80  what would be wrong, before it is
 

@@ -22,7 +22,7 @@ impl ConfigFaults {
         self.0.push(Fault { setting, problem: problem.into(), remedy: remedy.into() });
     }
 
-    /// The faults, in the order of `--help`. At least one.
+    /// The faults; at least one.
     pub fn faults(&self) -> &[Fault] {
         &self.0
     }

@@ -46,6 +46,9 @@ pub fn is_loopback(host: &str) -> bool {
 /// What is wrong with it, for the operator.
 pub(super) fn parse(text: &str) -> Result<String, &'static str> {
     let text = text.to_ascii_lowercase();
+    if text == "null" {
+        return Err("stands for any sandboxed page or local file");
+    }
     let Some((scheme, authority)) = text.split_once("://") else {
         return Err("has no scheme: write it like https://app.example.com");
     };

@@ -221,7 +221,7 @@ fn a_known_kid_chooses_that_key_only() {
 fn a_token_without_kid_needs_a_key_without_kid_or_the_only_one() {
     let token = EC.token(&good_claims());
     let named = EC.jwk_with(json!({"kid": "a"}));
-    assert_good(&with_keys(jwks(&[named.clone()])), &token);
+    assert_good(&with_keys(jwks(std::slice::from_ref(&named))), &token);
     assert_invalid(&with_keys(jwks(&[named.clone(), OTHER_EC.jwk_with(json!({"kid": "b"}))])), &token);
     assert_good(&with_keys(jwks(&[EC.jwk.clone(), OTHER_EC.jwk_with(json!({"kid": "b"}))])), &token);
     assert_good(&with_keys(jwks(&[OTHER_EC.jwk.clone(), EC.jwk.clone()])), &token);
