@@ -3,6 +3,7 @@
 //! The modules, in reading order; imports point from later to earlier only (`tests/it/tidy.rs` holds them to it).
 
 pub mod protocol;
+pub mod rooms;
 pub mod store;
 
 pub mod auth;

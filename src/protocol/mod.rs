@@ -4,13 +4,16 @@
 
 mod code;
 pub mod encode;
+mod event_frame;
 pub mod frame;
 mod ids;
 pub mod limits;
 mod objects;
+pub mod request;
 mod time;
 
 pub use code::{CloseCode, ErrorCode};
+pub use event_frame::EventFrame;
 pub use ids::{ConversationId, IdError, MessageId, Seq, UserId};
 pub use limits::Limits;
 pub use objects::{Conversation, ConversationKind, LogEvent, Member, Message, Role};

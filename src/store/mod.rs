@@ -20,12 +20,10 @@
 use std::sync::Arc;
 
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
+pub use crate::rooms::{InviteHash, MemberRecord, RoomSnapshot};
 
 /// Receives an operation's outcome: called exactly once, on any thread; must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
-
-/// SHA-256 of an invite code; the code itself is never stored.
-pub type InviteHash = [u8; 32];
 
 /// Why an operation did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,44 +193,6 @@ pub struct MessagePage {
     pub messages: Vec<Arc<Message>>,
     /// Whether the range holds more in the direction of reading.
     pub has_more: bool,
-}
-
-/// A member as the room needs them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberRecord {
-    /// Who.
-    pub user: UserId,
-    /// Their name as of their last login, or their id if they never logged in.
-    pub name: Arc<str>,
-    /// Owner or member.
-    pub role: Role,
-    /// Watermark.
-    pub read_seq: Seq,
-    /// Messages by others after it.
-    pub unread: u64,
-    /// When they were last online.
-    pub last_seen_at: Option<UnixMillis>,
-}
-
-/// All that a room needs to go live.
-#[derive(Clone, Debug)]
-pub struct RoomSnapshot {
-    /// Direct or group.
-    pub kind: ConversationKind,
-    /// The group's name, empty for none and for direct conversations.
-    pub title: Arc<str>,
-    /// When it was created.
-    pub created_at: UnixMillis,
-    /// The invite hash, if it has one.
-    pub invite: Option<InviteHash>,
-    /// Newest seq.
-    pub head: Seq,
-    /// Newest message.
-    pub last_message: Option<Arc<Message>>,
-    /// Everybody in it, in the order in which they joined.
-    pub members: Vec<MemberRecord>,
-    /// The newest events, ascending, without a gap up to `head`; as many as were asked for, or all.
-    pub recent: Vec<LogEvent>,
 }
 
 /// Keeps users, conversations, members and logs. See the module for the contract.
