@@ -7,3 +7,9 @@ pub mod rooms;
 pub mod store;
 
 pub mod auth;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod commands;

@@ -7,6 +7,8 @@ mod invite;
 mod key;
 mod minter;
 pub(crate) mod secret_file;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 use std::fmt;
