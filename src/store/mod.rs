@@ -23,12 +23,14 @@
 #[cfg(test)]
 mod contract;
 mod memory;
+mod sqlite;
 
 use std::sync::Arc;
 
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
 
 pub use memory::MemoryStore;
+pub use sqlite::{SqliteOpenError, SqliteStore};
 
 /// Receives an operation's outcome: called exactly once, on any thread; must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;

@@ -34,7 +34,6 @@ impl Subject {
         Self { store: Some(Arc::new(store)), reopen: None }
     }
 
-    #[allow(dead_code, reason = "the first durable store comes next")]
     /// A store that `open` opens again after it was dropped.
     pub(crate) fn durable<S: Store + 'static>(open: impl Fn() -> S + 'static) -> Self {
         let open = move || -> Arc<dyn Store> { Arc::new(open()) };
