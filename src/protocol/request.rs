@@ -1,7 +1,7 @@
 //! One client message becomes one typed request (PROTOCOL.md sections 2 and 4).
 //!
-//! Parsing happens in place: strings are unescaped where they stand in the text, and a [`Request`] borrows them. A [`Parser`] keeps
-//! its buffers, so that in the steady state a request allocates nothing but the user ids that it owns.
+//! Parsing happens in place: strings are unescaped where they stand in the text, and a [`Request`] borrows them. A [`Parser`]
+//! keeps its buffers, so that in the steady state a request allocates nothing but the user ids that it owns.
 //!
 //! What holds of every [`Request`]: each id, position, length and number is within the protocol's limits, and no string in it has
 //! a NUL character, which PostgreSQL could not store. Nothing here knows whether the sender is authenticated or a member.
