@@ -62,11 +62,11 @@ async fn serve(stream: TcpStream) -> Result<(), Failure> {
 
 async fn echo(upgraded: UpgradeFut) -> Result<(), Failure> {
     let mut io = upgraded.await?.into_inner();
-    let mut session = Session::default();
+    let mut connection = Connection::default();
     let mut inbox = Vec::with_capacity(64 * 1024);
     let mut outbox = Vec::new();
     loop {
-        let flow = session.answer(&mut inbox, &mut outbox);
+        let flow = connection.answer(&mut inbox, &mut outbox);
         io.write_all(&outbox).await?;
         outbox.clear();
         let need = match flow {
@@ -93,13 +93,13 @@ enum Flow {
 }
 
 #[derive(Default)]
-struct Session {
+struct Connection {
     decoder: Decoder,
     /// Opcode of the last message begun, which its other fragments do not carry.
     opcode: u8,
 }
 
-impl Session {
+impl Connection {
     /// Takes every whole frame out of `inbox` and puts the answers into `outbox`.
     fn answer(&mut self, inbox: &mut Vec<u8>, outbox: &mut Vec<u8>) -> Flow {
         let mut taken = 0;
