@@ -101,7 +101,7 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refusal> {
 /// Sixteen bytes in base64: 22 characters and two of padding (RFC 6455, section 4.1).
 fn is_nonce(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(|byte| is_base64(byte))
+    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(is_base64)
 }
 
 /// Whether a comma-separated header has this token, in either case (RFC 9110, section 5.6.1).

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -13,7 +13,7 @@ use super::input::Input;
 ///
 /// The queue has no limit of its own: what is in it was caused by requests that `max_in_flight` bounds for each connection, by
 /// connections that the number of file descriptors bounds, or is one delivery for each of those requests.
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     queue: Sender<Input>,
     is_asleep: AtomicBool,
     bell: OwnedFd,
@@ -91,9 +91,6 @@ impl Letters {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        match self.queue.try_recv() {
-            Ok(input) => Some(input),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.queue.try_recv().ok()
     }
 }
