@@ -46,8 +46,8 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage, 78 wrong 
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
-  parlor token --sub alice --name Alice              signed with the secret that `parlor serve --dev` keeps in ./data
-  parlor token --sub load --count 1000 --ttl 8h      tokens of load-1 to load-1000, one on each line
+  parlor token --sub alice --name Alice            for `parlor serve --dev` with the same --data
+  parlor token --sub load --count 1000 --ttl 8h    tokens of load-1 to load-1000
   parlor token --sub alice --jwt-secret-file secret --jwt-audience authenticated";
 
 /// A chat server: one WebSocket for each client carries everything.
