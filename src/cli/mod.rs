@@ -189,8 +189,8 @@ pub struct ClaimArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Authentication")]
 pub struct OriginArgs {
-    /// Origin of web pages that may connect, such as https://app.example.com; `*` for any. Repeat it, or separate several with
-    /// commas [default: pages of this server's own address; with --dev, pages of localhost]
+    /// Origin of web pages that may connect, such as `https://app.example.com`; `*` for any. Repeat it, or separate several
+    /// with commas [default: pages of this server's own address; with --dev, pages of localhost]
     #[arg(long, env = "PARLOR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 }
