@@ -58,7 +58,7 @@ pub fn token(args: &TokenArgs, out: &mut impl Write) -> Result<(), CommandError>
     let (issuer, audience) = (args.claims.jwt_issuer.as_deref(), args.claims.jwt_audience.as_deref());
     if args.count == 1 {
         writeln!(out, "{}", minter.mint(&args.sub, args.name.as_deref(), args.ttl, now, issuer, audience))?;
-        return Ok(());
+        return Ok(out.flush()?);
     }
     for number in 1..=args.count {
         let sub = format!("{}-{number}", args.sub);
@@ -66,7 +66,7 @@ pub fn token(args: &TokenArgs, out: &mut impl Write) -> Result<(), CommandError>
         let name = args.name.as_ref().map(|name| format!("{name} {number}"));
         writeln!(out, "{}", minter.mint(&sub, name.as_deref(), args.ttl, now, issuer, audience))?;
     }
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// Prints the configuration that `serve` would have, without secrets. Makes nothing.
@@ -76,7 +76,7 @@ pub fn token(args: &TokenArgs, out: &mut impl Write) -> Result<(), CommandError>
 pub fn config_check(args: &ServeArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::check(args)?;
     write!(out, "{config}")?;
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// Tells standard error what went wrong, and the shell by the exit code: 78 for the configuration, 1 for the rest. A reader
@@ -154,6 +154,15 @@ mod tests {
         token(&args, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(verifier.verify(text.trim_end(), now()).unwrap().user.as_str(), "alice");
+    }
+
+    #[test]
+    fn a_full_disk_is_noticed_although_the_output_is_buffered() {
+        let full = || io::BufWriter::new(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        for count in ["--count=1", "--count=2"] {
+            let args = token_args(&["--sub=alice", "--jwt-secret", SECRET, count]);
+            assert!(matches!(token(&args, &mut full()), Err(CommandError::Output(_))));
+        }
     }
 
     #[test]

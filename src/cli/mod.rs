@@ -46,8 +46,8 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage, 78 wrong 
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
-  parlor token --sub alice --name Alice              signed with the secret that `parlor serve --dev` keeps in ./data
-  parlor token --sub load --count 1000 --ttl 8h      tokens of load-1 to load-1000, one on each line
+  parlor token --sub alice --name Alice            for `parlor serve --dev` with the same --data
+  parlor token --sub load --count 1000 --ttl 8h    tokens of load-1 to load-1000
   parlor token --sub alice --jwt-secret-file secret --jwt-audience authenticated";
 
 /// A chat server: one WebSocket for each client carries everything.
@@ -189,8 +189,8 @@ pub struct ClaimArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Authentication")]
 pub struct OriginArgs {
-    /// Origin of web pages that may connect, such as https://app.example.com; `*` for any. Repeat it, or separate several with
-    /// commas [default: pages of this server's own address; with --dev, pages of localhost]
+    /// Origin of web pages that may connect, such as `https://app.example.com`; `*` for any. Repeat it, or separate several
+    /// with commas [default: pages of this server's own address; with --dev, pages of localhost]
     #[arg(long, env = "PARLOR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 }
