@@ -1,0 +1,57 @@
+//! What the kernel has accounted to a process: processor time and resident memory.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::fault::Fault;
+
+/// Processor time of all threads of `pid`, in user and kernel mode. Counted in the kernel's ticks, usually of 10 ms.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fault> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).map_err(Fault::while_doing(&path))?;
+    let ticks = parse_ticks(&text).ok_or_else(|| Fault::new(format!("{path} is not as proc(5) says")))?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// Resident memory of `pid` in bytes. The kernel's socket buffers are not in it.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64, Fault> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).map_err(Fault::while_doing(&path))?;
+    parse_resident(&text).ok_or_else(|| Fault::new(format!("{path} has no VmRSS")))
+}
+
+/// Fields 14 and 15 (utime, stime). Field 2, the name, may hold spaces and brackets, so counting starts after the last bracket.
+fn parse_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let kernel: u64 = fields.next()?.parse().ok()?;
+    Some(user + kernel)
+}
+
+fn parse_resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        assert_eq!(parse_ticks("7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20"), Some(42));
+        assert_eq!(parse_ticks("7 (a"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_in_kibibytes() {
+        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2_097_152));
+    }
+
+    #[test]
+    fn this_process_can_be_read() {
+        assert!(cpu_time(std::process::id()).is_ok());
+        assert!(resident_bytes(std::process::id()).unwrap() > 0);
+    }
+}
