@@ -41,8 +41,42 @@ struct Counts {
 struct Snapshot {
     at: Instant,
     counts: Counts,
-    server: Duration,
-    own: Duration,
+    server: Usage,
+    own: Usage,
+}
+
+/// What a process has used and wanted of its core.
+#[derive(Clone, Copy)]
+struct Usage {
+    cpu: Duration,
+    waiting: Duration,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Result<Self, Fault> {
+        Ok(Self { cpu: procfs::cpu_time(pid)?, waiting: procfs::waiting_time(pid)? })
+    }
+
+    /// From `earlier` to now, as shares of `seconds`.
+    fn share_since(&self, earlier: &Self, seconds: f64) -> Share {
+        let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / seconds;
+        Share { cpu: share(self.cpu, earlier.cpu), waiting: share(self.waiting, earlier.waiting) }
+    }
+}
+
+/// Shares of one core.
+#[derive(Clone, Copy)]
+struct Share {
+    cpu: f64,
+    /// Ready to run while others had the core: what a busy machine took away.
+    waiting: f64,
+}
+
+impl Share {
+    /// Used and wanted together.
+    fn demand(self) -> f64 {
+        self.cpu + self.waiting
+    }
 }
 
 /// Latencies of what was sent in the window, in nanoseconds.
@@ -277,8 +311,8 @@ impl<'a> Blast<'a> {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Fault> {
-        let server = procfs::cpu_time(self.options.target.server_pid)?;
-        let own = procfs::cpu_time(std::process::id())?;
+        let server = Usage::of(self.options.target.server_pid)?;
+        let own = Usage::of(std::process::id())?;
         Ok(Snapshot { at: Instant::now(), counts: self.counts, server, own })
     }
 
@@ -287,18 +321,21 @@ impl<'a> Blast<'a> {
         let sends = (end.counts.sends - begin.counts.sends) as f64;
         let replies = (end.counts.replies - begin.counts.replies) as f64;
         let deliveries = (end.counts.deliveries - begin.counts.deliveries) as f64;
-        let server = end.server.saturating_sub(begin.server).as_secs_f64();
-        let own_share = end.own.saturating_sub(begin.own).as_secs_f64() / seconds;
+        let server = end.server.share_since(&begin.server, seconds);
+        let own = end.own.share_since(&begin.own, seconds);
+        let server_micros = server.cpu * seconds * 1e6;
         let mut report = Report::default();
         report.figure("connections", self.members.len() as f64);
         report.figure("rooms", self.room_sends.len() as f64);
         report.figure("sends_per_second", sends / seconds);
         report.figure("replies_per_second", replies / seconds);
         report.figure("deliveries_per_second", deliveries / seconds);
-        report.figure("server_cpu_us_per_delivery", server * 1e6 / deliveries);
-        report.figure("server_cpu_us_per_send", server * 1e6 / replies);
-        report.figure("server_cpu_share", server / seconds);
-        report.figure("generator_cpu_share", own_share);
+        report.figure("server_cpu_us_per_delivery", server_micros / deliveries);
+        report.figure("server_cpu_us_per_send", server_micros / replies);
+        report.figure("server_cpu_share", server.cpu);
+        report.figure("server_waiting_share", server.waiting);
+        report.figure("generator_cpu_share", own.cpu);
+        report.figure("generator_waiting_share", own.waiting);
         let micros = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e3);
         report.figure("reply_p50_us", micros(self.latencies.reply.quantile(0.5)));
         report.figure("reply_p99_us", micros(self.latencies.reply.quantile(0.99)));
@@ -306,19 +343,25 @@ impl<'a> Blast<'a> {
         report.figure("delivery_p50_us", micros(self.latencies.delivery.quantile(0.5)));
         report.figure("delivery_p99_us", micros(self.latencies.delivery.quantile(0.99)));
         report.figure("send_lateness_p99_us", micros(self.latencies.lateness.quantile(0.99)));
-        self.judge_load(&mut report, own_share, server / seconds, replies / seconds);
+        self.judge_load(&mut report, own, server, replies / seconds);
         self.judge_promises(&mut report);
         report
     }
 
     /// Whether the figures say anything about the server.
-    fn judge_load(&self, report: &mut Report, own_share: f64, server_share: f64, replies_per_second: f64) {
-        if own_share > 0.95 {
-            report.warn(format!("the generator used {:.0} % of its core: the run is void", own_share * 100.0));
+    fn judge_load(&self, report: &mut Report, own: Share, server: Share, replies_per_second: f64) {
+        if own.demand() > 0.95 {
+            let (cpu, waiting) = (own.cpu * 100.0, own.waiting * 100.0);
+            report.warn(format!(
+                "the generator used {cpu:.0} % of its core and waited for it {waiting:.0} % of the time: the run is void"
+            ));
         }
         match self.options.rate {
-            None if server_share < 0.95 => {
-                report.warn(format!("the server used only {:.0} % of a core: it was not saturated", server_share * 100.0));
+            None if server.demand() < 0.95 => {
+                report.warn(format!(
+                    "the server used or wanted only {:.0} % of a core: it was not saturated",
+                    server.demand() * 100.0
+                ));
             }
             Some(rate) if replies_per_second < 0.99 * f64::from(rate) => {
                 report.warn(format!(
@@ -326,6 +369,12 @@ impl<'a> Blast<'a> {
                 ));
             }
             None | Some(_) => {}
+        }
+        if server.waiting > 0.1 {
+            report.warn(format!(
+                "other processes had the server's core {:.0} % of the time: latencies and rates are theirs too",
+                server.waiting * 100.0
+            ));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the kernel has accounted to a process: processor time and resident memory.
+//! What the kernel has accounted to a process: processor time, time spent waiting for a processor, and resident memory.
 
 use std::fs;
 use std::time::Duration;
@@ -11,6 +11,15 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fault> {
     let text = fs::read_to_string(&path).map_err(Fault::while_doing(&path))?;
     let ticks = parse_ticks(&text).ok_or_else(|| Fault::new(format!("{path} is not as proc(5) says")))?;
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// How long threads of `pid` were ready to run while something else had their core. Zero where the kernel does not count it.
+pub(crate) fn waiting_time(pid: u32) -> Result<Duration, Fault> {
+    let path = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&path).map_err(Fault::while_doing(&path))?;
+    // A thread may end between listing and reading; it then counts for nothing.
+    let texts = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    Ok(Duration::from_nanos(texts.filter_map(|text| parse_waiting(&text)).sum()))
 }
 
 /// Resident memory of `pid` in bytes. The kernel's socket buffers are not in it.
@@ -26,6 +35,11 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let kernel: u64 = fields.next()?.parse().ok()?;
     Some(user + kernel)
+}
+
+/// The second of three numbers: nanoseconds on the run queue.
+fn parse_waiting(schedstat: &str) -> Option<u64> {
+    schedstat.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn parse_resident(status: &str) -> Option<u64> {
@@ -45,6 +59,12 @@ mod tests {
     }
 
     #[test]
+    fn waiting_is_the_second_number() {
+        assert_eq!(parse_waiting("123 456 7\n"), Some(456));
+        assert_eq!(parse_waiting(""), None);
+    }
+
+    #[test]
     fn resident_memory_is_in_kibibytes() {
         assert_eq!(parse_resident("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2_097_152));
     }
@@ -52,6 +72,7 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         assert!(cpu_time(std::process::id()).is_ok());
+        assert!(waiting_time(std::process::id()).is_ok());
         assert!(resident_bytes(std::process::id()).unwrap() > 0);
     }
 }
