@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::histogram::Histogram;
 use crate::member::{Finder, Member, Template, parse_stamp};
 use crate::poller::{Poller, Ready};
-use crate::procfs;
+use crate::procfs::{Share, Usage};
 use crate::report::Report;
 use crate::rooms::{Entered, Rooms};
 use crate::socket::{SCRATCH_BYTES, Socket};
@@ -43,40 +43,6 @@ struct Snapshot {
     counts: Counts,
     server: Usage,
     own: Usage,
-}
-
-/// What a process has used and wanted of its core.
-#[derive(Clone, Copy)]
-struct Usage {
-    cpu: Duration,
-    waiting: Duration,
-}
-
-impl Usage {
-    fn of(pid: u32) -> Result<Self, Fault> {
-        Ok(Self { cpu: procfs::cpu_time(pid)?, waiting: procfs::waiting_time(pid)? })
-    }
-
-    /// From `earlier` to now, as shares of `seconds`.
-    fn share_since(&self, earlier: &Self, seconds: f64) -> Share {
-        let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / seconds;
-        Share { cpu: share(self.cpu, earlier.cpu), waiting: share(self.waiting, earlier.waiting) }
-    }
-}
-
-/// Shares of one core.
-#[derive(Clone, Copy)]
-struct Share {
-    cpu: f64,
-    /// Ready to run while others had the core: what a busy machine took away.
-    waiting: f64,
-}
-
-impl Share {
-    /// Used and wanted together.
-    fn demand(self) -> f64 {
-        self.cpu + self.waiting
-    }
 }
 
 /// Latencies of what was sent in the window, in nanoseconds.

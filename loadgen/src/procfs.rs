@@ -5,8 +5,44 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 
+/// What a process has used and wanted of its core.
+#[derive(Clone, Copy)]
+pub(crate) struct Usage {
+    cpu: Duration,
+    waiting: Duration,
+}
+
+impl Usage {
+    /// Of `pid` since it was started.
+    pub(crate) fn of(pid: u32) -> Result<Self, Fault> {
+        Ok(Self { cpu: cpu_time(pid)?, waiting: waiting_time(pid)? })
+    }
+
+    /// From `earlier` to now, as shares of `seconds`.
+    pub(crate) fn share_since(&self, earlier: &Self, seconds: f64) -> Share {
+        let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / seconds;
+        Share { cpu: share(self.cpu, earlier.cpu), waiting: share(self.waiting, earlier.waiting) }
+    }
+}
+
+/// Shares of one core.
+#[derive(Clone, Copy)]
+pub(crate) struct Share {
+    /// Used.
+    pub(crate) cpu: f64,
+    /// Ready to run while others had the core: what a busy machine took away.
+    pub(crate) waiting: f64,
+}
+
+impl Share {
+    /// Used and wanted together.
+    pub(crate) fn demand(self) -> f64 {
+        self.cpu + self.waiting
+    }
+}
+
 /// Processor time of all threads of `pid`, in user and kernel mode. Counted in the kernel's ticks, usually of 10 ms.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fault> {
+fn cpu_time(pid: u32) -> Result<Duration, Fault> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(Fault::while_doing(&path))?;
     let ticks = parse_ticks(&text).ok_or_else(|| Fault::new(format!("{path} is not as proc(5) says")))?;
@@ -14,7 +50,7 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fault> {
 }
 
 /// How long threads of `pid` were ready to run while something else had their core. Zero where the kernel does not count it.
-pub(crate) fn waiting_time(pid: u32) -> Result<Duration, Fault> {
+fn waiting_time(pid: u32) -> Result<Duration, Fault> {
     let path = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&path).map_err(Fault::while_doing(&path))?;
     // A thread may end between listing and reading; it then counts for nothing.
