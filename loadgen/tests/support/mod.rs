@@ -1,0 +1,175 @@
+//! A chat server small enough to trust, which breaks its promises on request. A thread for each connection, one lock for everything.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What the server does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// One member is not given the fifth message of a room.
+    LosesOne,
+    /// One member is given the fifth message of a room twice.
+    RepeatsOne,
+    /// The fifth message of a room takes the sixth `seq`.
+    SkipsSeq,
+    /// Every `send_message` is refused.
+    Refuses,
+}
+
+#[derive(Default)]
+struct State {
+    members: HashMap<String, Vec<TcpStream>>,
+    heads: HashMap<String, u64>,
+    groups: usize,
+    /// By conversation: users who may join.
+    allowed: HashMap<String, Vec<String>>,
+}
+
+/// Starts a server and returns its URL. It lives as long as the test's process.
+pub(crate) fn start(fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let state = Arc::new(Mutex::new(State::default()));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let state = Arc::clone(&state);
+            thread::spawn(move || serve(stream, &state, fault));
+        }
+    });
+    url
+}
+
+/// Ends with the connection: `None` from a read is the client's leaving.
+fn serve(stream: TcpStream, state: &Mutex<State>, fault: Fault) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+    }
+    (&stream)
+        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+        .ok()?;
+    let mut user = String::new();
+    loop {
+        let request = read_frame(&mut reader)?;
+        let mut state = state.lock().unwrap();
+        answer(&request, &stream, &mut user, &mut state, fault)?;
+    }
+}
+
+fn answer(request: &str, stream: &TcpStream, user: &mut String, state: &mut State, fault: Fault) -> Option<()> {
+    let kind = value(request, "type");
+    let conversation = value(request, "conversationId");
+    let payload = match kind.as_str() {
+        "auth" => {
+            *user = value(request, "token");
+            "{}".to_owned()
+        }
+        "create_group" => {
+            state.groups += 1;
+            let id = format!("group-{}", state.groups);
+            let named =
+                request.split_once("\"memberIds\":[").and_then(|(_, rest)| rest.split_once(']')).map_or("", |(named, _)| named);
+            let mut allowed: Vec<String> = named.split(',').map(|name| name.trim_matches('"').to_owned()).collect();
+            assert!(allowed.len() <= 100, "too many named members");
+            allowed.push(user_of(user));
+            state.allowed.insert(id.clone(), allowed);
+            format!(r#"{{"conversation":{{"id":"{id}","kind":"group"}},"inviteCode":"invite-to-{id}"}}"#)
+        }
+        "join_group" => {
+            let id = value(request, "inviteCode").strip_prefix("invite-to-").unwrap().to_owned();
+            state.allowed.get_mut(&id).unwrap().push(user_of(user));
+            "{}".to_owned()
+        }
+        "join_conversation" => {
+            if let Some(allowed) = state.allowed.get(&conversation) {
+                assert!(allowed.contains(&user_of(user)), "{user} is not a member of {conversation}");
+            }
+            state.members.entry(conversation.clone()).or_default().push(stream.try_clone().ok()?);
+            "{}".to_owned()
+        }
+        "send_message" if fault == Fault::Refuses => {
+            return write_frame(stream, r#"{"type":"error","payload":{"code":"rate_limited"}}"#);
+        }
+        "send_message" => "{}".to_owned(),
+        other => panic!("unexpected request {other}"),
+    };
+    let request_id = value(request, "requestId");
+    write_frame(stream, &format!(r#"{{"type":"{kind}","requestId":"{request_id}","payload":{payload}}}"#))?;
+    if kind == "send_message" {
+        deliver(&conversation, &value(request, "content"), state, fault);
+    }
+    Some(())
+}
+
+fn deliver(conversation: &str, content: &str, state: &mut State, fault: Fault) {
+    let head = state.heads.entry(conversation.to_owned()).or_default();
+    *head += 1;
+    let at_fifth = *head == 5;
+    if at_fifth && fault == Fault::SkipsSeq {
+        *head += 1;
+    }
+    let event = format!(
+        r#"{{"type":"message_created","payload":{{"conversationId":"{conversation}","seq":{head},"content":"{content}"}}}}"#
+    );
+    for (position, member) in state.members[conversation].iter().enumerate() {
+        let copies = match fault {
+            Fault::LosesOne if at_fifth && position == 1 => 0,
+            Fault::RepeatsOne if at_fifth && position == 1 => 2,
+            Fault::None | Fault::LosesOne | Fault::RepeatsOne | Fault::SkipsSeq | Fault::Refuses => 1,
+        };
+        for _ in 0..copies {
+            // A member that has left is the test's end.
+            let _ = write_frame(member, &event);
+        }
+    }
+}
+
+/// Tokens here are `e30.CLAIMS.sig`, and which claims belong to which user is only known to the test.
+fn user_of(token: &str) -> String {
+    super::user_of(token)
+}
+
+fn value(message: &str, key: &str) -> String {
+    let found = message.split_once(&format!("\"{key}\":\"")).and_then(|(_, rest)| rest.split_once('"'));
+    found.map_or_else(String::new, |(value, _)| value.to_owned())
+}
+
+fn read_frame(reader: &mut impl Read) -> Option<String> {
+    let mut header = [0; 2];
+    reader.read_exact(&mut header).ok()?;
+    assert_eq!(header[0], 0x81, "a text frame");
+    assert!(header[1] & 0x80 != 0, "masked");
+    let length = match header[1] & 0x7f {
+        126 => {
+            let mut length = [0; 2];
+            reader.read_exact(&mut length).ok()?;
+            usize::from(u16::from_be_bytes(length))
+        }
+        length => usize::from(length),
+    };
+    let (mut mask, mut payload) = ([0; 4], vec![0; length]);
+    reader.read_exact(&mut mask).ok()?;
+    reader.read_exact(&mut payload).ok()?;
+    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    String::from_utf8(payload).ok()
+}
+
+fn write_frame(mut stream: &TcpStream, text: &str) -> Option<()> {
+    let mut frame = vec![0x81];
+    match text.len() {
+        short @ ..126 => frame.push(short as u8),
+        long => {
+            frame.push(126);
+            frame.extend_from_slice(&u16::try_from(long).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(text.as_bytes());
+    stream.write_all(&frame).ok()
+}
