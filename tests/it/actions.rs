@@ -6,8 +6,7 @@ use crate::support::{
     Client, Raw, Server, assert_fields, assert_timestamp, direct, fence, group, join, list, number, say, text, token,
 };
 
-pub(crate) const CONVERSATION: [&str; 8] =
-    ["id", "kind", "title", "memberCount", "head", "readSeq", "unreadCount", "createdAt"];
+pub(crate) const CONVERSATION: [&str; 8] = ["id", "kind", "title", "memberCount", "head", "readSeq", "unreadCount", "createdAt"];
 pub(crate) const MESSAGE: [&str; 7] = ["id", "conversationId", "seq", "senderId", "senderName", "content", "createdAt"];
 
 /// Checks an object `conversation` as somebody sees it who does not own it.
@@ -127,8 +126,8 @@ async fn unknown_fields_are_ignored_and_the_clients_clock_is_not_trusted() {
         reply = ada.receive().await;
     }
     assert_eq!((&reply["type"], &reply["requestId"]), (&json!("create_group"), &json!("x".repeat(64))));
-    assert!(text(&reply, "timestamp") > "2020".to_owned());
-    assert!(text(&reply["payload"]["conversation"], "createdAt") > "2020".to_owned());
+    assert!(text(&reply, "timestamp") .as_str() > "2020");
+    assert!(text(&reply["payload"]["conversation"], "createdAt") .as_str() > "2020");
 }
 
 #[tokio::test]

@@ -197,7 +197,8 @@ async fn all_joined_see_concurrent_messages_in_one_order() {
     for client in &mut clients {
         join(client, &room).await;
     }
-    let tasks: Vec<_> = clients.into_iter().map(|client| tokio::spawn(send_and_collect(client, room.clone(), EACH, SENDERS))).collect();
+    let tasks: Vec<_> =
+        clients.into_iter().map(|client| tokio::spawn(send_and_collect(client, room.clone(), EACH, SENDERS))).collect();
     let mut logs = Vec::new();
     for task in tasks {
         logs.push(task.await.expect("a client without a complaint"));
@@ -205,8 +206,7 @@ async fn all_joined_see_concurrent_messages_in_one_order() {
     assert_eq!(logs[0].len(), SENDERS * EACH);
     assert!(logs.iter().all(|log| *log == logs[0]), "everybody sees the same log");
     for user in &users {
-        let own: Vec<String> =
-            logs[0].iter().filter(|m| m["senderId"] == json!(user)).map(|m| text(m, "content")).collect();
+        let own: Vec<String> = logs[0].iter().filter(|m| m["senderId"] == json!(user)).map(|m| text(m, "content")).collect();
         let expected: Vec<String> = (0..EACH).map(|i| i.to_string()).collect();
         assert_eq!(own, expected, "one connection's messages stay in its order");
     }

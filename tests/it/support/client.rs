@@ -141,26 +141,7 @@ impl Client {
         }
     }
 
-    /// Takes the next event of a kind, or `None` when the connection ends first.
-    pub(crate) async fn try_next_event(&mut self, kind: &str) -> Option<Value> {
-        loop {
-            if let Some(at) = self.events.iter().position(|e| e.kind == kind) {
-                return self.events.remove(at).map(|e| e.payload);
-            }
-            if !within(&format!("the event {kind}"), self.pump()).await {
-                return None;
-            }
-        }
-    }
-
-    /// Takes every event of a kind that came so far. To prove absence, raise a [`super::fence`] before.
-    pub(crate) fn take_events(&mut self, kind: &str) -> Vec<Value> {
-        let (taken, kept) = self.events.drain(..).partition::<VecDeque<_>, _>(|e| e.kind == kind);
-        self.events = kept;
-        taken.into_iter().map(|e| e.payload).collect()
-    }
-
-    /// Fails if an event of one of these kinds came so far.
+    /// Fails if an event of one of these kinds came so far. To prove absence, raise a [`super::fence`] before.
     #[track_caller]
     pub(crate) fn assert_none(&self, kinds: &[&str]) {
         let found: Vec<_> = self.events.iter().filter(|e| kinds.contains(&e.kind.as_str())).collect();

@@ -6,7 +6,7 @@ mod client;
 mod frame;
 pub(crate) mod http;
 mod raw;
-mod server;
+pub(crate) mod server;
 pub(crate) mod token;
 
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub(crate) use client::{Client, Event, Failure};
+pub(crate) use client::{Client, Failure};
 pub(crate) use frame::{Frame, Opcode};
 pub(crate) use raw::Raw;
 pub(crate) use server::{Server, run_to_exit};

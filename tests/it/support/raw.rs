@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::frame::{self, Frame, Opcode};
 use super::http::{self, Response};
@@ -22,6 +22,20 @@ impl Raw {
         let stream = within("a TCP connection", TcpStream::connect(address)).await.expect("the server accepts");
         stream.set_nodelay(true).expect("a live socket");
         Self { stream, buffer: Vec::new() }
+    }
+
+    /// Opens a WebSocket whose kernel buffers little, so that not reading it is soon felt by the server.
+    pub(crate) async fn connect_narrow(server: &Server) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a smaller buffer");
+        let stream = within("a TCP connection", socket.connect(server.address())).await.expect("the server accepts");
+        let raw = Self { stream, buffer: Vec::new() };
+        raw.open_websocket(server.address(), &[]).await.expect("the upgrade is accepted").0
+    }
+
+    /// Opens a WebSocket at an address.
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        Self::tcp(address).await.open_websocket(address, &[]).await.expect("the upgrade is accepted").0
     }
 
     /// Opens a WebSocket.
@@ -43,25 +57,28 @@ impl Raw {
 
     /// Tries to open a WebSocket with more header fields; what is not 101 comes back as `Err`.
     pub(crate) async fn upgrade(server: &Server, headers: &[(&str, &str)]) -> Result<(Self, Response), Response> {
-        let mut raw = Self::tcp(server.address()).await;
+        Self::tcp(server.address()).await.open_websocket(server.address(), headers).await
+    }
+
+    async fn open_websocket(mut self, address: SocketAddr, headers: &[(&str, &str)]) -> Result<(Self, Response), Response> {
         let mut head = format!(
             "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-            server.address()
+            address
         );
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        raw.write(head.as_bytes()).await.expect("a fresh connection takes a request");
-        let response = within("the answer to an upgrade", http::read_response(&mut raw.stream, &mut raw.buffer)).await;
+        self.write(head.as_bytes()).await.expect("a fresh connection takes a request");
+        let response = within("the answer to an upgrade", http::read_response(&mut self.stream, &mut self.buffer)).await;
         let response = response.expect("an HTTP response");
         if response.status != 101 {
             return Err(response);
         }
         // The answer to the key above, as RFC 6455 section 1.3 works it out.
         assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        Ok((raw, response))
+        Ok((self, response))
     }
 
     /// Writes bytes as they are.

@@ -107,9 +107,59 @@ impl Server {
         line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
+    /// What it wrote to stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr.lock().expect("no reader panicked").join("\n")
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_running(&self) -> bool {
         self.process.exit.borrow().is_none()
+    }
+}
+
+/// `parlor serve --dev`: no secret, no tokens of ours, everything as a newcomer gets it.
+pub(crate) struct Development {
+    directory: TempDir,
+    process: Process,
+    address: SocketAddr,
+    printed: Vec<String>,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Development {
+    /// Starts it on a directory of its own.
+    pub(crate) async fn start() -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data", path_text(&directory.path().join("data"))]);
+        let (process, mut lines) = spawn(command);
+        let (printed, address) = within("the server's URL on stdout", read_to_address(&mut lines)).await;
+        let address = address.expect("the development mode starts");
+        Self { directory, process, address, printed, lines }
+    }
+
+    /// Where it keeps what it writes.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A raw connection to it.
+    pub(crate) async fn connect(&self) -> super::Raw {
+        super::Raw::open(self.address).await
+    }
+
+    /// The tokens it printed, before or after its URL, until it ended.
+    pub(crate) async fn tokens(&mut self) -> Vec<String> {
+        // Everything is printed before it serves, so a health check that is answered says that no line is missing.
+        let health = super::http::get(self.address, "/healthz").await;
+        assert_eq!(health.status, 200, "{:?}", self.process.exit.borrow());
+        while let Ok(line) = self.lines.try_recv() {
+            self.printed.push(line);
+        }
+        let words = self.printed.iter().flat_map(|line| line.split_whitespace());
+        let words = words.map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-'));
+        words.filter(|word| word.starts_with("eyJ") && word.split('.').count() == 3).map(str::to_owned).collect()
     }
 }
 
@@ -179,7 +229,11 @@ async fn launch(flags: &[(String, String)], ulimit: Option<u32>) -> (Process, So
             shell
         }
     };
-    command.arg("serve").env_remove("RUST_LOG");
+    command.arg("serve");
+    for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("PARLOR_")) {
+        // Flags have variables of their own; a developer's must not change what is tested.
+        command.env_remove(variable);
+    }
     for (flag, value) in flags {
         command.arg(flag);
         if !value.is_empty() {
@@ -187,17 +241,22 @@ async fn launch(flags: &[(String, String)], ulimit: Option<u32>) -> (Process, So
         }
     }
     let (process, mut lines) = spawn(command);
-    let address = within("the server's URL on stdout", async {
-        while let Some(line) = lines.recv().await {
-            if let Some(address) = address_in(&line) {
-                return Some(address);
-            }
-        }
-        None
-    });
-    let address = address.await;
+    let (_, address) = within("the server's URL on stdout", read_to_address(&mut lines)).await;
     let address = address.unwrap_or_else(|| panic!("the server ended before it listened: {flags:?}"));
     (process, address)
+}
+
+/// Reads lines up to the one with the URL; no address when the output ends before.
+async fn read_to_address(lines: &mut mpsc::UnboundedReceiver<String>) -> (Vec<String>, Option<SocketAddr>) {
+    let mut printed = Vec::new();
+    while let Some(line) = lines.recv().await {
+        let address = address_in(&line);
+        printed.push(line);
+        if address.is_some() {
+            return (printed, address);
+        }
+    }
+    (printed, None)
 }
 
 /// Starts the child with a thread for each of its pipes and one that waits for it, so that no test blocks on any of them.
