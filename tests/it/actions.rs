@@ -126,8 +126,8 @@ async fn unknown_fields_are_ignored_and_the_clients_clock_is_not_trusted() {
         reply = ada.receive().await;
     }
     assert_eq!((&reply["type"], &reply["requestId"]), (&json!("create_group"), &json!("x".repeat(64))));
-    assert!(text(&reply, "timestamp") .as_str() > "2020");
-    assert!(text(&reply["payload"]["conversation"], "createdAt") .as_str() > "2020");
+    assert!(text(&reply, "timestamp").as_str() > "2020");
+    assert!(text(&reply["payload"]["conversation"], "createdAt").as_str() > "2020");
 }
 
 #[tokio::test]
