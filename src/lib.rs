@@ -3,4 +3,13 @@
 //! The modules, in reading order; imports point from later to earlier only (`tests/it/tidy.rs` holds them to it).
 
 pub mod protocol;
+pub mod rooms;
 pub mod store;
+
+pub mod auth;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod commands;

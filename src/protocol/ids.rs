@@ -107,7 +107,7 @@ impl UserId {
     /// [`IdError::NotUserId`] when it is empty, too long, or has a byte outside the alphabet.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._:@|-".contains(b);
-        if text.is_empty() || text.len() > Self::MAX_BYTES || !text.as_bytes().iter().all(|b| allowed(b)) {
+        if text.is_empty() || text.len() > Self::MAX_BYTES || !text.as_bytes().iter().all(allowed) {
             return Err(IdError::NotUserId);
         }
         Ok(Self(Arc::from(text)))

@@ -14,6 +14,14 @@ pub const HARD_MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_REQUEST_ID_BYTES: usize = 64;
 /// Longest `clientMessageId`, in bytes.
 pub const MAX_CLIENT_MESSAGE_ID_BYTES: usize = 64;
+/// Longest `token` of an `auth`, in bytes: what common proxies allow for a whole header.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// Longest `inviteCode` that is looked up, in bytes.
+pub const MAX_INVITE_CODE_BYTES: usize = 128;
+/// Longest `cursor` of a page, in bytes.
+pub const MAX_CURSOR_BYTES: usize = 128;
+/// Longest `epoch` of a position, in bytes.
+pub const MAX_EPOCH_BYTES: usize = 64;
 /// Longest group name, title or display name, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
 /// Most `memberIds` in one request.
@@ -30,6 +38,9 @@ pub const MAX_CONVERSATION_PAGE: usize = 100;
 pub const DEFAULT_CONVERSATION_PAGE: usize = 30;
 /// Most members listed in a join reply.
 pub const MAX_LISTED_MEMBERS: usize = 200;
+/// Longest request, in bytes, for which a parser keeps the memory it used: about 2 MiB at the worst (a node of 24 bytes, an index
+/// of 4 and two copies for each byte). What a longer one needed is given back at once.
+pub const MAX_KEPT_REQUEST_BYTES: usize = 64 * 1024;
 /// Longest payload of a control frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_BYTES: usize = 125;
 

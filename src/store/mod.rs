@@ -14,18 +14,27 @@
 //! - **Membership.** Whoever is not a member gets [`StoreError::NotFound`], as for a conversation that does not exist, and
 //!   the check happens in the same transaction as the write or read it guards.
 //! - **Reads** see every write whose callback has been called.
-//! - **Counts.** `unread` is the number of messages by others after the member's `read_seq`, computed in O(1) for each
-//!   conversation.
+//! - **Counts.** `unread` is the number of messages by others after the member's `read_seq`, membership events not counted,
+//!   computed in O(1) for each conversation. A conversation's first members start with `read_seq` 0. Sending moves no mark.
+//! - **Names.** A member's name is the one last given to [`Store::put_user`], or their id. An event keeps the name of its time:
+//!   the given one in a message and in `MemberJoined`, the member's in `MemberLeft`.
+//! - **Order of members** is that of joining; the first ones in the order in which they were given.
+
+#[cfg(test)]
+mod contract;
+mod memory;
+mod sqlite;
 
 use std::sync::Arc;
 
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
+pub use crate::rooms::{InviteHash, MemberRecord, RoomSnapshot};
+
+pub use memory::MemoryStore;
+pub use sqlite::{SqliteOpenError, SqliteStore};
 
 /// Receives an operation's outcome: called exactly once, on any thread; must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
-
-/// SHA-256 of an invite code; the code itself is never stored.
-pub type InviteHash = [u8; 32];
 
 /// Why an operation did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +70,23 @@ pub struct NewMessage {
     pub reply_to: Option<MessageId>,
     /// The server's time.
     pub created_at: UnixMillis,
+}
+
+impl NewMessage {
+    /// The message as it stands in the log once it has its place.
+    pub(crate) fn into_message(self, seq: Seq) -> Message {
+        Message {
+            id: self.id,
+            conversation: self.conversation,
+            seq,
+            sender: self.sender,
+            sender_name: self.sender_name,
+            content: self.content,
+            client_message_id: self.client_message_id,
+            reply_to: self.reply_to,
+            created_at: self.created_at,
+        }
+    }
 }
 
 /// A message that is in the store.
@@ -138,7 +164,7 @@ pub struct ConversationView {
     pub id: ConversationId,
     /// Direct or group.
     pub kind: ConversationKind,
-    /// Group name; for a direct conversation the other user's name.
+    /// Group name, empty for none; for a direct conversation the other user's name.
     pub title: Arc<str>,
     /// Number of members.
     pub member_count: u64,
@@ -197,50 +223,12 @@ pub struct MessagePage {
     pub has_more: bool,
 }
 
-/// A member as the room needs them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberRecord {
-    /// Who.
-    pub user: UserId,
-    /// Their name as of their last login, or their id if they never logged in.
-    pub name: Arc<str>,
-    /// Owner or member.
-    pub role: Role,
-    /// Watermark.
-    pub read_seq: Seq,
-    /// Messages by others after it.
-    pub unread: u64,
-    /// When they were last online.
-    pub last_seen_at: Option<UnixMillis>,
-}
-
-/// All that a room needs to go live.
-#[derive(Clone, Debug)]
-pub struct RoomSnapshot {
-    /// Direct or group.
-    pub kind: ConversationKind,
-    /// The group's name, empty for none and for direct conversations.
-    pub title: Arc<str>,
-    /// When it was created.
-    pub created_at: UnixMillis,
-    /// The invite hash, if it has one.
-    pub invite: Option<InviteHash>,
-    /// Newest seq.
-    pub head: Seq,
-    /// Newest message.
-    pub last_message: Option<Arc<Message>>,
-    /// Everybody in it, in the order in which they joined.
-    pub members: Vec<MemberRecord>,
-    /// The newest events, ascending, without a gap up to `head`; as many as were asked for, or all.
-    pub recent: Vec<LogEvent>,
-}
-
 /// Keeps users, conversations, members and logs. See the module for the contract.
 pub trait Store: Send + Sync {
     /// Changes only if history was lost or rewound. 1 to 64 printable ASCII bytes.
     fn epoch(&self) -> Arc<str>;
 
-    /// Appends one message. `Err`: `NotFound`, `Conflict`, `Unavailable`.
+    /// Appends one message; `reply_to` is stored unverified. `Err`: `NotFound`, `Conflict`, `Unavailable`.
     fn append_message(&self, message: NewMessage, done: Done<Appended>);
 
     /// Moves a member's watermark forward, at most to the head. `Err`: `NotFound`, `Unavailable`.
@@ -250,10 +238,10 @@ pub trait Store: Send + Sync {
     fn create_conversation(&self, new: NewConversation, done: Done<Created>);
 
     /// Makes `user` a member of the group with this invite, reading from its present head on; the whole history is theirs to page.
-    /// `Err`: `NotFound`, `MembersFull`, `Unavailable`.
+    /// A member already is told so, even when the group is full. `Err`: `NotFound`, `MembersFull`, `Unavailable`.
     fn join_by_invite(&self, invite: InviteHash, user: UserId, name: Arc<str>, at: UnixMillis, done: Done<Joined>);
 
-    /// Ends a membership. `Err`: `NotFound`, `Forbidden` (a direct conversation), `Unavailable`.
+    /// Ends a membership. The last one leaves an empty group behind, which whoever joins next owns. `Err`: `NotFound`, `Forbidden` (a direct conversation), `Unavailable`.
     fn leave(&self, conversation: ConversationId, user: UserId, at: UnixMillis, done: Done<Left>);
 
     /// Remembers a user's name. Best effort in time, durable like any write. `Err`: `Unavailable`.
@@ -286,4 +274,27 @@ pub trait Store: Send + Sync {
 
     /// Answers when the store can read and write. `Err`: `Unavailable`.
     fn check(&self, done: Done<()>);
+}
+
+/// The message of an event that is one.
+fn message_of(event: &LogEvent) -> Option<&Arc<Message>> {
+    match event {
+        LogEvent::MessageCreated(message) => Some(message),
+        LogEvent::MemberJoined { .. } | LogEvent::MemberLeft { .. } => None,
+    }
+}
+
+/// The outcome of sending `new` when `stored` has its client message id: the same message again, or a conflict.
+fn repeat_of(stored: &Arc<Message>, new: &NewMessage) -> Result<Appended, StoreError> {
+    if stored.content != new.content || stored.reply_to != new.reply_to {
+        return Err(StoreError::Conflict);
+    }
+    Ok(Appended { message: Arc::clone(stored), duplicate: true })
+}
+
+/// A fresh epoch: 16 hexadecimal digits; `None` when the system has no randomness.
+fn new_epoch() -> Option<Arc<str>> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).ok()?;
+    Some(Arc::from(format!("{:016x}", u64::from_ne_bytes(random))))
 }

@@ -1,0 +1,213 @@
+//! The validated, immutable configuration. It is built once, before anything is bound, and names every fault at once.
+
+mod faults;
+mod keys;
+mod limits;
+mod origin;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use crate::cli::{LogFormat, LogLevel};
+pub use faults::{ConfigFaults, Fault};
+pub use keys::secret_for_tokens;
+pub use origin::{OriginPolicy, is_loopback};
+
+use crate::auth::AuthConfig;
+use crate::cli::{self, ServeArgs};
+use crate::protocol::Limits;
+
+/// Ids and names of the users that a server with `--dev` hands out tokens for.
+pub const DEV_USERS: [(&str, &str); 4] = [("alice", "Alice"), ("bob", "Bob"), ("carol", "Carol"), ("dave", "Dave")];
+/// Most worker threads: far more than a machine has cores, and few enough to start.
+const MAX_WORKERS: usize = 1024;
+
+/// What the server runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The directory of its files. May not exist yet.
+    pub data: PathBuf,
+    /// Where conversations are kept.
+    pub database: DatabaseUrl,
+    /// Threads that serve connections; at least one.
+    pub workers: usize,
+    /// Hands out tokens to anyone; then `listen` is a loopback address.
+    pub dev: bool,
+    /// Whose tokens are trusted.
+    pub auth: AuthConfig,
+    /// Which web pages may connect.
+    pub origins: OriginPolicy,
+    /// Every limit, their relations checked.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+/// Where conversations are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// Nowhere: all is lost when the server stops.
+    Memory,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// How much is logged.
+    pub level: LogLevel,
+}
+
+/// Whether building a configuration may leave a file behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    Check,
+}
+
+impl Config {
+    /// The configuration for `serve`. With `dev` and no key, makes `dev-secret` in the data directory if it is not there.
+    ///
+    /// # Errors
+    /// Every fault. Then nothing was made.
+    pub fn from_args(args: &ServeArgs) -> Result<Self, ConfigFaults> {
+        Self::build(args, Purpose::Serve)
+    }
+
+    /// The same, but makes nothing: in place of a `dev-secret` that is not there yet it has one that is not kept.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn check(args: &ServeArgs) -> Result<Self, ConfigFaults> {
+        Self::build(args, Purpose::Check)
+    }
+
+    fn build(args: &ServeArgs, purpose: Purpose) -> Result<Self, ConfigFaults> {
+        let mut faults = ConfigFaults::default();
+        let (dev, data) = (args.development.dev, &args.data.data);
+        let listen = args.server.listen;
+        if dev && !listen.ip().is_loopback() {
+            let remedy = "listen on 127.0.0.1, or leave --dev out and give a key: with --dev anyone gets a token";
+            faults.add("--listen", format!("{listen} can be reached from other machines, and --dev is set"), remedy);
+        }
+        let workers = args.server.workers.unwrap_or_else(cores);
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            let remedy = "leave it out for one on each core";
+            faults.add("--workers", format!("{workers} is not in 1 to {MAX_WORKERS}"), remedy);
+        }
+        if data.exists() && !data.is_dir() {
+            faults.add("--data", format!("{} is not a directory", data.display()), "name a directory, or one to be made");
+        }
+        let database = database(args.storage.database.as_deref(), data, &mut faults);
+        let origins = origins(&args.origins.allow_origin, dev, &mut faults);
+        let limits = limits::checked(args.limits.limits(), &mut faults);
+        let auth = keys::auth(args, purpose, &mut faults);
+        let log = LogConfig { format: args.server.log_format, level: args.server.log_level };
+        match (database, auth) {
+            (Some(database), Some(auth)) if faults.is_empty() => {
+                Ok(Self { listen, data: data.clone(), database, workers, dev, auth, origins, limits, log })
+            }
+            _ => Err(faults),
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
+}
+
+fn database(url: Option<&str>, data: &Path, faults: &mut ConfigFaults) -> Option<DatabaseUrl> {
+    const REMEDY: &str = "write sqlite:PATH, or memory: to keep nothing";
+    let Some(url) = url else { return Some(DatabaseUrl::Sqlite(data.join("parlor.db"))) };
+    if url == "memory:" {
+        return Some(DatabaseUrl::Memory);
+    }
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        faults.add("--database", "PostgreSQL is not in this version", REMEDY);
+        return None;
+    }
+    // Both sqlite:PATH and sqlite://PATH are in use elsewhere.
+    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    let Some(path) = path.filter(|path| !path.is_empty() && *path != ":memory:") else {
+        // The URL may hold a password, so that only its scheme is shown.
+        let scheme = url.split_once(':').map_or("it", |(scheme, _)| scheme);
+        faults.add("--database", format!("{scheme:?} is no database that this version knows, or names no file"), REMEDY);
+        return None;
+    };
+    let path = PathBuf::from(path);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        faults.add("--database", format!("{} is a directory", path.display()), "name a file in it");
+    } else if parent != data && !parent.is_dir() {
+        faults.add("--database", format!("there is no directory {}", parent.display()), "make it, or name another file");
+    }
+    Some(DatabaseUrl::Sqlite(path))
+}
+
+fn origins(given: &[String], dev: bool, faults: &mut ConfigFaults) -> OriginPolicy {
+    if given.iter().any(|origin| origin == "*") {
+        return OriginPolicy::Any;
+    }
+    if given.is_empty() {
+        return if dev { OriginPolicy::Loopback } else { OriginPolicy::SameOrigin };
+    }
+    let mut listed = Vec::with_capacity(given.len());
+    for text in given {
+        match origin::parse(text.trim()) {
+            Ok(origin) => listed.push(origin),
+            Err(problem) => {
+                let remedy = "give the origin as the browser's address bar begins: scheme, host, and port if it is shown";
+                faults.add("--allow-origin", format!("{text:?} {problem}"), remedy);
+            }
+        }
+    }
+    OriginPolicy::Listed(listed)
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Memory => f.write_str("memory:"),
+        }
+    }
+}
+
+impl fmt::Display for Config {
+    /// One setting on each line, named as its flag. Secrets and keys are counted or named, never shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |flag: &str, value: &dyn fmt::Display| writeln!(f, "{flag:<28} {value}");
+        line("listen", &self.listen)?;
+        line("workers", &self.workers)?;
+        line("log-format", &self.log.format.as_str())?;
+        line("log-level", &self.log.level.as_str())?;
+        line("data", &self.data.display())?;
+        line("database", &self.database)?;
+        line("jwt-secret", if self.auth.secret.is_some() { &"(set) HS256" } else { &"(none)" })?;
+        for key in &self.auth.public_keys {
+            line("public key", key)?;
+        }
+        line("jwt-issuer", &self.auth.issuer.as_deref().unwrap_or("(any)"))?;
+        line("jwt-audience", &self.auth.audience.as_deref().unwrap_or("(any)"))?;
+        let origins = match &self.origins {
+            OriginPolicy::Any => "*".to_owned(),
+            OriginPolicy::Listed(list) => list.join(","),
+            OriginPolicy::SameOrigin => "(the server's own)".to_owned(),
+            OriginPolicy::Loopback => "(loopback)".to_owned(),
+        };
+        line("allow-origin", &origins)?;
+        for (flag, value) in cli::listing(&self.limits) {
+            line(&flag, &value)?;
+        }
+        line("dev", &self.dev)
+    }
+}
+
+#[cfg(test)]
+mod tests;

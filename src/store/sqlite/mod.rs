@@ -1,0 +1,212 @@
+//! The default store: one SQLite file, one thread that writes, a few that read.
+
+mod open;
+mod queue;
+mod read;
+mod rows;
+mod write;
+mod writer;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+pub use self::open::SqliteOpenError;
+use self::queue::Queue;
+use self::read::{Missing, Reader, Snapshot};
+use self::writer::{Write, Writer};
+use super::{
+    Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage,
+    MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError,
+};
+use crate::protocol::{ConversationId, LogEvent, Seq, UnixMillis, UserId};
+
+/// Most writes in one transaction: bounds how long the first of them waits for the last.
+const MAX_BATCH: usize = 1_024;
+/// Most writes that wait: about a second's worth.
+const MAX_QUEUED_WRITES: usize = 65_536;
+/// Most memory of the writes that wait.
+const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
+/// Threads that read, each with its connection.
+const READERS: usize = 2;
+/// Most reads that wait.
+const MAX_QUEUED_READS: usize = 4_096;
+
+/// A read that waits for a reader; gets none when there is no room in the queue.
+type Read = Box<dyn FnOnce(Option<&Reader>) + Send>;
+
+/// Keeps everything in one SQLite database. Dropping it finishes what is queued.
+pub struct SqliteStore {
+    epoch: Arc<str>,
+    writes: Arc<Queue<Write>>,
+    reads: Arc<Queue<Read>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Given up last, after the threads and their connections are gone.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, or creates it. Conversations can be joined by code up to `max_members` members.
+    ///
+    /// # Errors
+    /// When the file cannot be used, another server uses it, or its schema is not this version's.
+    pub fn open(path: &Path, max_members: usize) -> Result<Self, SqliteOpenError> {
+        let database = open::open(path)?;
+        let readers: Vec<Reader> = (0..READERS).map(|_| open::open_reader(path).map(Reader::new)).collect::<Result<_, _>>()?;
+        let writes = Arc::new(Queue::new(MAX_QUEUED_WRITES, MAX_QUEUED_BYTES));
+        let reads = Arc::new(Queue::new(MAX_QUEUED_READS, usize::MAX));
+        let mut store = Self {
+            epoch: database.epoch,
+            writes: Arc::clone(&writes),
+            reads: Arc::clone(&reads),
+            threads: Vec::new(),
+            _lock: database.lock,
+        };
+        let writer = Writer { connection: database.writer, max_members };
+        store.spawn(path, "store-writer".into(), move || {
+            let _refusing = Refusing(&writes, Write::refuse);
+            writer.run(&writes);
+        })?;
+        for (number, reader) in readers.into_iter().enumerate() {
+            let reads = Arc::clone(&reads);
+            store.spawn(path, format!("store-reader-{number}"), move || {
+                let _refusing = Refusing(&reads, |read: Read| read(None));
+                let mut batch = Vec::with_capacity(1);
+                while reads.take(&mut batch, 1) {
+                    batch.drain(..).for_each(|read| read(Some(&reader)));
+                }
+            })?;
+        }
+        Ok(store)
+    }
+
+    fn spawn(&mut self, path: &Path, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), SqliteOpenError> {
+        let thread = std::thread::Builder::new().name(name).spawn(run);
+        self.threads.push(thread.map_err(|source| SqliteOpenError::File { path: path.to_owned(), source })?);
+        Ok(())
+    }
+
+    fn write(&self, write: Write) {
+        let bytes = write.bytes();
+        if let Err(write) = self.writes.push(write, bytes) {
+            write.refuse();
+        }
+    }
+
+    fn read<T: 'static>(&self, done: Done<T>, read: impl FnOnce(Snapshot<'_>) -> Result<T, Missing> + Send + 'static) {
+        let read: Read = Box::new(move |reader| {
+            done(match reader {
+                Some(reader) => reader.run(read),
+                None => Err(StoreError::Unavailable),
+            });
+        });
+        if let Err(read) = self.reads.push(read, 0) {
+            read(None);
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.writes.close();
+        self.reads.close();
+        for thread in self.threads.drain(..) {
+            // It panicked, which its own message says.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Refuses what is queued when its thread ends, be it by a panic, so that every callback is called.
+struct Refusing<'a, T>(&'a Queue<T>, fn(T));
+
+impl<T> Drop for Refusing<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+        let mut left = Vec::new();
+        while self.0.take(&mut left, usize::MAX) {
+            left.drain(..).for_each(self.1);
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn epoch(&self) -> Arc<str> {
+        Arc::clone(&self.epoch)
+    }
+
+    fn append_message(&self, message: NewMessage, done: Done<Appended>) {
+        self.write(Write::Append(message, done));
+    }
+
+    fn mark_read(&self, conversation: ConversationId, user: UserId, seq: Seq, done: Done<ReadMark>) {
+        self.write(Write::MarkRead(conversation, user, seq, done));
+    }
+
+    fn create_conversation(&self, new: NewConversation, done: Done<Created>) {
+        self.write(Write::Create(new, done));
+    }
+
+    fn join_by_invite(&self, invite: InviteHash, user: UserId, name: Arc<str>, at: UnixMillis, done: Done<Joined>) {
+        self.write(Write::Join(invite, user, name, at, done));
+    }
+
+    fn leave(&self, conversation: ConversationId, user: UserId, at: UnixMillis, done: Done<Left>) {
+        self.write(Write::Leave(conversation, user, at, done));
+    }
+
+    fn put_user(&self, user: UserId, name: Arc<str>, done: Done<()>) {
+        self.write(Write::PutUser(user, name, done));
+    }
+
+    fn put_last_seen(&self, users: Vec<(UserId, UnixMillis)>, done: Done<()>) {
+        self.write(Write::PutLastSeen(users, done));
+    }
+
+    fn open_room(&self, conversation: ConversationId, recent: usize, done: Done<RoomSnapshot>) {
+        self.read(done, move |snapshot| snapshot.room(conversation, recent));
+    }
+
+    fn load_events(&self, conversation: ConversationId, after: Seq, limit: usize, done: Done<Vec<LogEvent>>) {
+        self.read(done, move |snapshot| snapshot.events(conversation, after, limit));
+    }
+
+    fn load_messages(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+        range: MessageRange,
+        limit: usize,
+        done: Done<MessagePage>,
+    ) {
+        self.read(done, move |snapshot| snapshot.messages(conversation, &user, range, limit));
+    }
+
+    fn load_conversation(&self, conversation: ConversationId, user: UserId, done: Done<ConversationView>) {
+        self.read(done, move |snapshot| snapshot.view(conversation, &user));
+    }
+
+    fn load_conversations(&self, user: UserId, cursor: Option<ConversationCursor>, limit: usize, done: Done<ConversationPage>) {
+        self.read(done, move |snapshot| snapshot.page(&user, cursor, limit));
+    }
+
+    fn check(&self, done: Done<()>) {
+        let writes = Arc::clone(&self.writes);
+        // Answers when a reader and, after it, the writer had their turn.
+        self.read(
+            Box::new(move |read: Result<(), StoreError>| match read {
+                Ok(()) => {
+                    if let Err(write) = writes.push(Write::Check(done), 0) {
+                        write.refuse();
+                    }
+                }
+                Err(error) => done(Err(error)),
+            }),
+            |snapshot| snapshot.check(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

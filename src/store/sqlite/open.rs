@@ -1,0 +1,181 @@
+//! Opening the database: its file, its lock, its settings and its schema.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+mod embedded {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// Only the owner reads conversations; SQLite gives its log and index files the same mode.
+const FILE_MODE: u32 = 0o600;
+/// How long a statement waits for somebody else's look at the file, such as the `sqlite3` shell's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Statements kept prepared on each connection; there are fewer different ones.
+const STATEMENTS: usize = 64;
+
+/// Why a database could not be opened. The text says what to do.
+#[derive(Debug)]
+pub enum SqliteOpenError {
+    /// The file cannot be created, read or written.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A setting that durability rests on did not take.
+    Setting {
+        /// The pragma.
+        name: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// The schema could not be brought up to date.
+    Schema(Box<refinery::Error>),
+    /// The system has no randomness for the epoch.
+    Random,
+    /// SQLite refused.
+    Sqlite(rusqlite::Error),
+}
+
+impl fmt::Display for SqliteOpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, source } => write!(
+                f,
+                "cannot open {}: {source}; the directory must exist and the server must be allowed to write in it",
+                path.display()
+            ),
+            Self::Locked { path } => write!(
+                f,
+                "another server has this database open ({} is locked); stop it, or give this one a database of its own",
+                path.display()
+            ),
+            Self::Setting { name, found } => write!(
+                f,
+                "SQLite's {name} is {found}, without which messages could be lost; put the database on a local file system"
+            ),
+            Self::Schema(source) => write!(
+                f,
+                "cannot bring the database's schema up to date: {source}; if a newer server wrote it, run that one or restore a backup"
+            ),
+            Self::Random => write!(f, "the system's random generator does not answer; check that /dev/urandom is there"),
+            Self::Sqlite(source) => {
+                write!(
+                    f,
+                    "SQLite cannot use the database: {source}; check that the file is one, and the disk, or restore a backup"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for SqliteOpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            Self::Schema(source) => Some(source),
+            Self::Sqlite(source) => Some(source),
+            Self::Locked { .. } | Self::Setting { .. } | Self::Random => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for SqliteOpenError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Sqlite(source)
+    }
+}
+
+/// A database that this process alone has open.
+pub(super) struct Database {
+    /// The one connection that writes.
+    pub(super) writer: Connection,
+    /// The history's name.
+    pub(super) epoch: Arc<str>,
+    /// Held locked until the store is gone.
+    pub(super) lock: File,
+}
+
+/// Opens the database, creates it if need be, and brings its schema up to date.
+pub(super) fn open(path: &Path) -> Result<Database, SqliteOpenError> {
+    let lock = lock(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
+    file.map_err(|source| SqliteOpenError::File { path: path.to_owned(), source })?;
+    let mut writer = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    configure(&writer)?;
+    writer.pragma_update(None, "journal_mode", "wal")?;
+    writer.pragma_update(None, "synchronous", "full")?;
+    expect_setting(&writer, "journal_mode", "wal")?;
+    // 2 is FULL: each commit waits until the log is on the disk.
+    expect_setting(&writer, "synchronous", "2")?;
+    embedded::migrations::runner().run(&mut writer).map_err(|source| SqliteOpenError::Schema(Box::new(source)))?;
+    let epoch = epoch(&writer)?;
+    Ok(Database { writer, epoch, lock })
+}
+
+/// A connection that only reads, next to the writer's.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, SqliteOpenError> {
+    let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    configure(&reader)?;
+    Ok(reader)
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+/// Takes the lock that keeps a second server out. The lock file stays when the server stops: removing it would let two servers
+/// lock two files of the same name.
+fn lock(path: &Path) -> Result<File, SqliteOpenError> {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
+    let file = file.map_err(|source| SqliteOpenError::File { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SqliteOpenError::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(SqliteOpenError::File { path, source }),
+    }
+}
+
+fn expect_setting(connection: &Connection, name: &'static str, expected: &str) -> Result<(), SqliteOpenError> {
+    let found: String = connection.pragma_query_value(None, name, |row| {
+        let value: rusqlite::types::Value = row.get(0)?;
+        Ok(match value {
+            rusqlite::types::Value::Text(text) => text,
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            other => format!("{other:?}"),
+        })
+    })?;
+    if found == expected { Ok(()) } else { Err(SqliteOpenError::Setting { name, found }) }
+}
+
+/// Reads the epoch, or makes one for a new database.
+fn epoch(connection: &Connection) -> Result<Arc<str>, SqliteOpenError> {
+    let stored: Option<String> =
+        connection.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get(0)).optional()?;
+    if let Some(epoch) = stored {
+        return Ok(Arc::from(epoch));
+    }
+    let epoch = super::super::new_epoch().ok_or(SqliteOpenError::Random)?;
+    connection.execute("INSERT INTO meta (key, value) VALUES ('epoch', ?1)", [&*epoch])?;
+    Ok(epoch)
+}

@@ -1,0 +1,166 @@
+//! Which of this worker's connections joined which conversation, and what each audience gets at the end of the turn.
+//!
+//! Everything an audience is to get in one turn becomes one shared buffer: for each receiver there is one push and one write.
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::protocol::{ConversationId, UserId};
+
+use super::connection::Connections;
+use super::input::{Delivery, DeliveryKind};
+use super::outgoing::Outgoing;
+use super::pace::Pace;
+
+/// A batch that grows past this within one turn is handed out before the turn ends.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+struct Audience {
+    conversation: ConversationId,
+    /// Places in `Connections`. A connection leaves this list before its place is used again.
+    connections: Vec<u32>,
+    batch: Vec<Delivery>,
+    batch_bytes: usize,
+}
+
+/// All audiences of a worker.
+#[derive(Default)]
+pub(super) struct Audiences {
+    by_conversation: HashMap<ConversationId, u32>,
+    audiences: Vec<Option<Audience>>,
+    free: Vec<u32>,
+    /// Audiences with a batch.
+    dirty: Vec<u32>,
+    buffer: Vec<u8>,
+}
+
+impl Audiences {
+    /// The index of a conversation's audience, if it has one here.
+    pub(super) fn find(&self, conversation: ConversationId) -> Option<u32> {
+        self.by_conversation.get(&conversation).copied()
+    }
+
+    pub(super) fn conversation(&self, audience: u32) -> Option<ConversationId> {
+        self.audiences.get(audience as usize)?.as_ref().map(|audience| audience.conversation)
+    }
+
+    pub(super) fn connections(&self, conversation: ConversationId) -> &[u32] {
+        let audience = self.find(conversation).and_then(|index| self.audiences[index as usize].as_ref());
+        audience.map_or(&[], |audience| &audience.connections)
+    }
+
+    /// Adds a connection. What the audience was to get so far goes out first: it is not for the newcomer.
+    pub(super) fn insert(&mut self, conversation: ConversationId, connection: u32, outgoing: &mut Outgoing<'_>) -> u32 {
+        let index = match self.find(conversation) {
+            Some(index) => index,
+            None => self.create(conversation),
+        };
+        self.hand_out(index, outgoing);
+        if let Some(audience) = self.audiences[index as usize].as_mut() {
+            audience.connections.push(connection);
+        }
+        index
+    }
+
+    fn create(&mut self, conversation: ConversationId) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.audiences.push(None);
+            u32::try_from(self.audiences.len() - 1).expect("fewer audiences than 2^32: each has a connection")
+        });
+        self.audiences[index as usize] =
+            Some(Audience { conversation, connections: Vec::new(), batch: Vec::new(), batch_bytes: 0 });
+        self.by_conversation.insert(conversation, index);
+        index
+    }
+
+    /// Takes a connection out, after handing it what came before.
+    pub(super) fn remove(&mut self, index: u32, connection: u32, outgoing: &mut Outgoing<'_>) {
+        self.hand_out(index, outgoing);
+        let Some(audience) = self.audiences.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        if let Some(at) = audience.connections.iter().position(|&other| other == connection) {
+            audience.connections.swap_remove(at);
+        }
+        if audience.connections.is_empty() {
+            self.by_conversation.remove(&audience.conversation);
+            self.audiences[index as usize] = None;
+            self.dirty.retain(|&dirty| dirty != index);
+            self.free.push(index);
+        }
+    }
+
+    /// Adds an event to the audience's batch.
+    pub(super) fn deliver(&mut self, delivery: Delivery, outgoing: &mut Outgoing<'_>) {
+        let Some(index) = self.find(delivery.conversation) else { return };
+        let Some(audience) = self.audiences[index as usize].as_mut() else { return };
+        if audience.batch.is_empty() {
+            self.dirty.push(index);
+        }
+        audience.batch_bytes += delivery.frame.len();
+        audience.batch.push(delivery);
+        if audience.batch_bytes > MAX_BATCH_BYTES {
+            self.hand_out(index, outgoing);
+        }
+    }
+
+    /// Hands every batch to its audience.
+    pub(super) fn hand_out_all(&mut self, outgoing: &mut Outgoing<'_>) {
+        while let Some(index) = self.dirty.pop() {
+            self.hand_out(index, outgoing);
+        }
+    }
+
+    fn hand_out(&mut self, index: u32, outgoing: &mut Outgoing<'_>) {
+        let Some(audience) = self.audiences.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        if audience.batch.is_empty() {
+            return;
+        }
+        let whole = concatenate(&mut self.buffer, audience.batch.iter());
+        let has_hints = audience.batch.iter().any(|delivery| delivery.kind != DeliveryKind::Logged);
+        let events = audience.batch.len() as u64;
+        let logged = audience.batch.iter().filter(|delivery| delivery.kind == DeliveryKind::Logged).count() as u64;
+        outgoing.metrics.deliveries.add(logged * audience.connections.len() as u64);
+        outgoing.metrics.hints.add((events - logged) * audience.connections.len() as u64);
+        for &connection in &audience.connections {
+            if has_hints {
+                hand_out_with_care(&mut self.buffer, &audience.batch, &whole, connection, outgoing);
+            } else {
+                outgoing.push(connection, Rc::clone(&whole));
+            }
+        }
+        audience.batch.clear();
+        audience.batch_bytes = 0;
+    }
+}
+
+/// For batches with hints: these are not for everybody, and nobody who is behind gets any.
+fn hand_out_with_care(buffer: &mut Vec<u8>, batch: &[Delivery], whole: &Rc<[u8]>, connection: u32, outgoing: &mut Outgoing<'_>) {
+    let max_outbox_bytes = outgoing.max_outbox_bytes;
+    let Some((user, pace)) = user_and_pace(outgoing.connections, connection, max_outbox_bytes) else { return };
+    let wanted = |delivery: &&Delivery| match (&delivery.kind, pace) {
+        (DeliveryKind::Logged, _) => true,
+        (DeliveryKind::Hint, pace) => pace == Pace::Keeping,
+        (DeliveryKind::HintExcept(typist), pace) => pace == Pace::Keeping && *typist != user,
+    };
+    let count = batch.iter().filter(wanted).count();
+    if count == batch.len() {
+        outgoing.push(connection, Rc::clone(whole));
+    } else if count > 0 {
+        let part = concatenate(buffer, batch.iter().filter(wanted));
+        outgoing.push(connection, part);
+    }
+}
+
+fn user_and_pace(connections: &mut Connections, connection: u32, max_outbox_bytes: usize) -> Option<(UserId, Pace)> {
+    let connection = connections.at_mut(connection)?;
+    let pace = connection.outbox.pace(max_outbox_bytes);
+    Some((connection.session()?.user.clone(), pace))
+}
+
+fn concatenate<'a>(buffer: &mut Vec<u8>, deliveries: impl Iterator<Item = &'a Delivery>) -> Rc<[u8]> {
+    buffer.clear();
+    for delivery in deliveries {
+        buffer.extend_from_slice(&delivery.frame);
+    }
+    Rc::from(buffer.as_slice())
+}

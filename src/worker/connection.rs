@@ -1,0 +1,183 @@
+//! One connection: its socket, what is under way on it, and who it is. Idle, it owns no buffer.
+
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+
+use crate::protocol::UserId;
+use crate::protocol::frame::Decoder;
+use crate::protocol::UnixMillis;
+use crate::rooms::Moment;
+
+use super::input::ConnectionKey;
+use super::outbox::Outbox;
+use super::poller::Interest;
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// No token yet.
+    Anonymous {
+        /// When it is closed with 4501.
+        until: Moment,
+    },
+    /// Authenticated.
+    Live(Session),
+    /// A close frame is on its way; only the peer's answer is waited for.
+    Closing {
+        /// When the socket is closed without it.
+        until: Moment,
+        /// Whether our half of the TCP connection is shut already.
+        is_shut: bool,
+    },
+}
+
+/// What an authenticated connection has.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) user: UserId,
+    pub(super) name: Arc<str>,
+    pub(super) expires_at: UnixMillis,
+    pub(super) was_warned: bool,
+    /// Audiences it is in, as indexes into `Audiences`.
+    pub(super) joined: Vec<u32>,
+    /// Where it typed last, so that going away ends the lease.
+    pub(super) typing: Option<crate::protocol::ConversationId>,
+}
+
+/// Counts for one minute of what a client should not do.
+#[derive(Debug, Default)]
+pub(super) struct Misdeeds {
+    pub(super) since: Moment,
+    pub(super) errors: u32,
+    pub(super) refusals: u32,
+    pub(super) pings: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) address: IpAddr,
+    pub(super) key: ConnectionKey,
+    pub(super) phase: Phase,
+    pub(super) decoder: Decoder,
+    /// The part of a frame that has come so far, or what was read before reading was paused.
+    pub(super) partial: Vec<u8>,
+    pub(super) outbox: Outbox,
+    pub(super) interest: Interest,
+    /// Requests that wait for a room or the store.
+    pub(super) in_flight: usize,
+    pub(super) heard_at: Moment,
+    pub(super) pinged_at: Option<Moment>,
+    /// Since when bytes have been waiting of which the kernel took none.
+    pub(super) stuck_since: Option<Moment>,
+    pub(super) misdeeds: Misdeeds,
+    /// Whether it is in this turn's list of connections to flush.
+    pub(super) is_dirty: bool,
+    /// Whether it waits for `in_flight` to fall.
+    pub(super) is_paused: bool,
+    /// The last presence frame it got, so that two shared rooms do not bring the same twice.
+    pub(super) presence_stamp: u64,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, address: IpAddr, key: ConnectionKey, phase: Phase, now: Moment) -> Self {
+        Self {
+            stream,
+            address,
+            key,
+            phase,
+            decoder: Decoder::default(),
+            partial: Vec::new(),
+            outbox: Outbox::default(),
+            interest: Interest::READ,
+            in_flight: 0,
+            heard_at: now,
+            pinged_at: None,
+            stuck_since: None,
+            misdeeds: Misdeeds::default(),
+            is_dirty: false,
+            is_paused: false,
+            presence_stamp: 0,
+        }
+    }
+
+    /// The session, while the connection is live.
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.phase {
+            Phase::Live(session) => Some(session),
+            Phase::Anonymous { .. } | Phase::Closing { .. } => None,
+        }
+    }
+
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Live(session) => Some(session),
+            Phase::Anonymous { .. } | Phase::Closing { .. } => None,
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+}
+
+/// All connections of a worker, in places that are used again.
+#[derive(Default)]
+pub(super) struct Connections {
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+impl Connections {
+    /// Puts what `make` makes for its key into a free place.
+    pub(super) fn insert(&mut self, make: impl FnOnce(ConnectionKey) -> Connection) -> ConnectionKey {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            u32::try_from(self.places.len() - 1).expect("fewer connections than 2^32: each has a file descriptor")
+        });
+        let place = &mut self.places[index as usize];
+        let key = ConnectionKey { index, generation: place.generation };
+        place.connection = Some(Box::new(make(key)));
+        key
+    }
+
+    pub(super) fn get_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        let place = self.places.get_mut(key.index as usize)?;
+        if place.generation != key.generation {
+            return None;
+        }
+        place.connection.as_deref_mut()
+    }
+
+    /// By place alone, for lists from which a connection is taken when it ends.
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Connection> {
+        self.places.get_mut(index as usize)?.connection.as_deref_mut()
+    }
+
+    pub(super) fn remove(&mut self, key: ConnectionKey) -> Option<Box<Connection>> {
+        let place = self.places.get_mut(key.index as usize)?;
+        if place.generation != key.generation {
+            return None;
+        }
+        let connection = place.connection.take()?;
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(key.index);
+        Some(connection)
+    }
+
+    /// Number of places, used or not.
+    pub(super) fn places(&self) -> u32 {
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of connections.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}

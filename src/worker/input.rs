@@ -1,0 +1,202 @@
+//! What a worker is told: by sockets' handshakes, by other workers, by the store. Local work takes the same path.
+
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+
+use crate::auth::Identity;
+use crate::protocol::frame::Decoder;
+use crate::protocol::request::ActionName;
+use crate::protocol::{ConversationId, LogEvent, MessageId, Seq, UnixMillis, UserId};
+use crate::rooms::RoomSnapshot;
+use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, ReadMark, StoreError};
+
+/// Names a connection of one worker; a later connection in the same place has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl ConnectionKey {
+    pub(super) const fn to_u64(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    pub(super) const fn from_u64(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// Who asked for what: where the answer goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(super) worker: usize,
+    pub(super) connection: ConnectionKey,
+    pub(super) user: UserId,
+    pub(super) name: Arc<str>,
+    pub(super) action: ActionName,
+    pub(super) request_id: Option<Box<str>>,
+}
+
+/// An input of any kind.
+pub(crate) enum Input {
+    /// For the side that owns connections and users.
+    Session(SessionInput),
+    /// For the room of this conversation, at the worker that owns it.
+    Room(ConversationId, RoomInput),
+    /// Somebody came or went; every worker keeps a copy of who is online.
+    Presence(PresenceChange),
+    /// The server is stopping.
+    Drain,
+    /// Write what is left and end.
+    Stop,
+}
+
+/// A change of one user's presence.
+#[derive(Clone, Debug)]
+pub(crate) struct PresenceChange {
+    pub(super) user: UserId,
+    pub(super) name: Arc<str>,
+    /// `None`: online. Else when they were last seen.
+    pub(super) last_seen_at: Option<UnixMillis>,
+}
+
+/// A WebSocket after its handshake.
+pub(crate) struct Upgraded {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: IpAddr,
+    /// What the client sent right behind its handshake.
+    pub(crate) received: Vec<u8>,
+    /// Who it is, if the handshake carried a good token.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// A connection on its way to its user's home.
+pub(crate) struct Arrival {
+    pub(super) upgraded: Upgraded,
+    pub(super) decoder: Decoder,
+    /// The `requestId` of the `auth` to be answered; `None` inside when it had none.
+    pub(super) asked: Asked,
+    /// Bytes that could not be written yet.
+    pub(super) unsent: Vec<u8>,
+}
+
+/// How the `auth` reply was asked for.
+pub(crate) enum Asked {
+    /// By an `auth` action with this `requestId`; without one there is no reply.
+    ByAction(Option<Box<str>>),
+    /// By the handshake's token: the reply comes unasked.
+    ByHandshake,
+}
+
+/// For connections and users.
+pub(crate) enum SessionInput {
+    /// A new socket, not authenticated unless its handshake was.
+    Upgraded(Box<Upgraded>),
+    /// An authenticated connection whose user is at home here.
+    Arrived(Box<Arrival>),
+    /// Answers a request: a whole frame, or nothing for a request without `requestId`.
+    Reply { connection: ConnectionKey, frame: Option<Arc<[u8]>> },
+    /// Answers a join and makes the connection part of the room's audience, in this place of the order.
+    Subscribe { connection: ConnectionKey, conversation: ConversationId, frame: Option<Arc<[u8]>>, request_id: Option<Box<str>> },
+    /// Answers a leave and takes the connection out of the audience.
+    Unsubscribe { connection: ConnectionKey, conversation: ConversationId, frame: Option<Arc<[u8]>> },
+    /// The user is no member any more: none of their connections stays in the audience.
+    Expel { conversation: ConversationId, user: UserId },
+    /// One frame for everybody in the audience.
+    Deliver(Delivery),
+    /// A frame for every connection of a user.
+    ToUser { user: UserId, frame: Arc<[u8]> },
+    /// A frame for the audiences of these conversations, once for each connection.
+    PresenceFrame { conversations: Vec<ConversationId>, frame: Arc<[u8]> },
+    /// A conversation moved on: tell those members' connections that are not in its audience.
+    Activity(Arc<Activity>),
+    /// The store has read a page for a request.
+    MessagesLoaded(Asker, Result<MessagePage, StoreError>),
+    /// The store has read a page for a request.
+    ConversationsLoaded(Asker, Result<ConversationPage, StoreError>),
+    /// The store has looked up an invite code. The address is for the limit on wrong ones.
+    GroupJoined(Asker, IpAddr, Result<Joined, StoreError>),
+    /// The store has created a conversation, or could not.
+    Created(Asker, Result<crate::store::Created, StoreError>),
+}
+
+/// One event on its way to an audience.
+#[derive(Clone)]
+pub(crate) struct Delivery {
+    pub(super) conversation: ConversationId,
+    pub(super) frame: Arc<[u8]>,
+    pub(super) kind: DeliveryKind,
+}
+
+/// What may be done with an event under pressure, and who does not get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryKind {
+    /// An event of the log: everybody gets it, or is closed.
+    Logged,
+    /// Best effort.
+    Hint,
+    /// Best effort, and not to this user's own connections.
+    HintExcept(UserId),
+}
+
+/// What `conversation_activity` tells, for the members who are online.
+pub(crate) struct Activity {
+    pub(super) conversation: ConversationId,
+    pub(super) head: Seq,
+    /// The newest message, encoded.
+    pub(super) last_message: Option<Box<[u8]>>,
+    /// Members with their unread counts.
+    pub(super) members: Vec<(UserId, u64)>,
+}
+
+/// For a room.
+pub(crate) enum RoomInput {
+    /// A request by a user.
+    Request(Asker, RoomRequest),
+    /// The store has opened the room.
+    Opened(Result<RoomSnapshot, StoreError>),
+    /// The store has appended a message.
+    Appended(Asker, Result<Appended, StoreError>),
+    /// The store has moved a watermark.
+    MarkedRead(Asker, Result<ReadMark, StoreError>),
+    /// The store has ended a membership.
+    Left(Asker, Result<Left, StoreError>),
+    /// The store has read events for a join.
+    EventsForJoin(Box<PendingJoin>, Result<Vec<LogEvent>, StoreError>),
+    /// The store has read what was missing.
+    EventsForGap(Result<Vec<LogEvent>, StoreError>),
+    /// A connection of this worker left the audience.
+    AudienceLost { worker: usize },
+    /// A connection of this user ended: it types no more.
+    Disconnected { user: UserId, connection: u64 },
+}
+
+/// What a user asks of a room.
+pub(crate) enum RoomRequest {
+    Join { since: Option<Since>, limit: usize },
+    Leave,
+    Send { content: Box<str>, client_message_id: Option<Box<str>>, reply_to: Option<MessageId> },
+    TypingStart,
+    TypingStop,
+    MarkRead { seq: Seq },
+    LeaveGroup,
+    /// Created a moment ago (or found, for a direct conversation that existed): tell its members and answer.
+    Announce { existed: bool },
+    /// Joined by code: release the event and answer.
+    Welcome { event: Option<LogEvent> },
+}
+
+/// A client's position.
+pub(crate) struct Since {
+    pub(super) epoch: Box<str>,
+    pub(super) seq: Seq,
+}
+
+/// A join that waits for the store.
+pub(crate) struct PendingJoin {
+    pub(super) asker: Asker,
+    pub(super) after: Seq,
+    pub(super) recovered: bool,
+    pub(super) attempts: u8,
+}

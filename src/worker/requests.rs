@@ -1,0 +1,447 @@
+//! What a client asks for, as far as its own connection answers it; the rest goes to the room or the store.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::auth::{AuthError, Identity};
+use crate::protocol::request::{Action, ActionName, PageRange, Parser, Request};
+use crate::protocol::{
+    CloseCode, Conversation, ConversationId, ConversationKind, ErrorCode, Message, Seq, UnixMillis, encode,
+};
+use crate::store::{
+    ConversationCursor, ConversationPage, ConversationView, Created, Joined, MessagePage, MessageRange, NewConversation,
+    StoreError,
+};
+
+use super::connection::{Connection, Session};
+use super::context::Context;
+use super::input::{Asked, Asker, ConnectionKey, Input, RoomInput, RoomRequest, SessionInput, Since};
+use super::sessions::{Sessions, TOO_MANY_JOINED};
+
+/// A connection whose token was good and that goes to its user's home.
+pub(super) struct Login {
+    pub(super) identity: Identity,
+    pub(super) request_id: Option<Box<str>>,
+}
+
+impl Sessions {
+    /// Handles one message of a client. A login comes back: the caller has the rest of what was received.
+    pub(super) fn handle_text(
+        &mut self,
+        key: ConnectionKey,
+        text: &mut [u8],
+        parser: &mut Parser,
+        context: &mut Context,
+    ) -> Option<Login> {
+        context.metrics().requests.add(1);
+        let request = match parser.parse(text) {
+            Ok(request) => request,
+            Err(error) => {
+                self.refuse_misdeed(key, error.request_id, error.code, &error.message, context);
+                return None;
+            }
+        };
+        let connection = self.connections.get_mut(key)?;
+        if connection.session().is_none() {
+            return self.handle_anonymous(key, &request, context);
+        }
+        if let Err(retry_after) = self.take_allowance(key, request.action.name(), context) {
+            self.refuse_rate(key, request.request_id, retry_after, context);
+            return None;
+        }
+        self.handle_request(key, request, context);
+        None
+    }
+
+    fn handle_anonymous(&mut self, key: ConnectionKey, request: &Request<'_>, context: &mut Context) -> Option<Login> {
+        match &request.action {
+            Action::Auth { token } => match context.shared.verifier.verify(token, context.wall) {
+                Ok(identity) => return Some(Login { identity, request_id: request.request_id.map(Box::from) }),
+                Err(error) => {
+                    self.refuse_token(key, request.request_id, error, context);
+                    self.close(key, CloseCode::Unauthorized, context);
+                }
+            },
+            Action::Ping { payload } => self.answer_ping(key, request.request_id, payload, context),
+            Action::JoinConversation { .. }
+            | Action::LeaveConversation { .. }
+            | Action::SendMessage { .. }
+            | Action::LoadConversations { .. }
+            | Action::LoadMessages { .. }
+            | Action::TypingStart { .. }
+            | Action::TypingStop { .. }
+            | Action::MarkRead { .. }
+            | Action::CreateConversation { .. }
+            | Action::CreateGroup { .. }
+            | Action::JoinGroup { .. }
+            | Action::LeaveGroup { .. } => {
+                let message = "authenticate first: send `auth` with a token";
+                self.refuse_misdeed(key, request.request_id, ErrorCode::Unauthorized, message, context);
+            }
+        }
+        None
+    }
+
+    /// Takes the request out of its user's allowance.
+    fn take_allowance(&mut self, key: ConnectionKey, action: ActionName, context: &Context) -> Result<(), Duration> {
+        let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) else { return Ok(()) };
+        let Some(user) = self.users.get_mut(&session.user) else { return Ok(()) };
+        if action == ActionName::SendMessage {
+            user.messages.try_take(self.rates.messages, context.now)
+        } else {
+            user.actions.try_take(self.rates.actions, context.now)
+        }
+    }
+
+    fn handle_request(&mut self, key: ConnectionKey, request: Request<'_>, context: &mut Context) {
+        let Some(asker) = self.asker(key, request.action.name(), request.request_id, context) else { return };
+        match request.action {
+            Action::Auth { token } => self.refresh(key, asker, token, context),
+            Action::Ping { payload } => self.answer_ping(key, request.request_id, payload, context),
+            Action::JoinConversation { conversation, since, limit } => {
+                let since = since.map(|since| Since { epoch: since.epoch.into(), seq: since.seq });
+                self.ask_to_join(key, asker, conversation, RoomRequest::Join { since, limit }, context);
+            }
+            Action::LeaveConversation { conversation } => self.ask_room(key, asker, conversation, RoomRequest::Leave, context),
+            Action::SendMessage { conversation, content, client_message_id, reply_to } => {
+                let client_message_id = client_message_id.map(Box::from);
+                let send = RoomRequest::Send { content: content.into(), client_message_id, reply_to };
+                self.ask_room(key, asker, conversation, send, context);
+            }
+            Action::LoadConversations { limit, cursor } => self.load_conversations(key, asker, limit, cursor, context),
+            Action::LoadMessages { conversation, range, limit } => {
+                self.load_messages(key, asker, conversation, range, limit, context);
+            }
+            Action::TypingStart { conversation } => {
+                if let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) {
+                    session.typing = Some(conversation);
+                }
+                self.ask_room(key, asker, conversation, RoomRequest::TypingStart, context);
+            }
+            Action::TypingStop { conversation } => self.ask_room(key, asker, conversation, RoomRequest::TypingStop, context),
+            Action::MarkRead { conversation, seq } => {
+                self.ask_room(key, asker, conversation, RoomRequest::MarkRead { seq }, context);
+            }
+            Action::CreateConversation { member_ids, title } => {
+                self.create(key, asker, member_ids, title.unwrap_or_default(), context);
+            }
+            Action::CreateGroup { name, member_ids } => self.create(key, asker, member_ids, name, context),
+            Action::JoinGroup { invite_code } => self.join_group(key, asker, invite_code, context),
+            Action::LeaveGroup { conversation } => self.ask_room(key, asker, conversation, RoomRequest::LeaveGroup, context),
+        }
+    }
+
+    fn asker(&mut self, key: ConnectionKey, action: ActionName, request_id: Option<&str>, context: &Context) -> Option<Asker> {
+        let session = self.connections.get_mut(key)?.session()?;
+        Some(Asker {
+            worker: context.worker,
+            connection: key,
+            user: session.user.clone(),
+            name: session.name.clone(),
+            action,
+            request_id: request_id.map(Box::from),
+        })
+    }
+
+    /// Counts a request as unanswered until its `SessionInput::Reply` comes.
+    fn start_waiting(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.in_flight += 1;
+        }
+    }
+
+    fn ask_room(
+        &mut self,
+        key: ConnectionKey,
+        asker: Asker,
+        conversation: ConversationId,
+        request: RoomRequest,
+        context: &mut Context,
+    ) {
+        self.start_waiting(key);
+        context.send_to_room(conversation, RoomInput::Request(asker, request));
+    }
+
+    fn ask_to_join(
+        &mut self,
+        key: ConnectionKey,
+        asker: Asker,
+        conversation: ConversationId,
+        request: RoomRequest,
+        context: &mut Context,
+    ) {
+        let audience = self.audiences.find(conversation);
+        let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) else { return };
+        let is_joined = audience.is_some_and(|audience| session.joined.contains(&audience));
+        if !is_joined && session.joined.len() >= context.limits().max_joined {
+            return self.refuse_here(key, &asker, ErrorCode::LimitExceeded, TOO_MANY_JOINED, context);
+        }
+        self.ask_room(key, asker, conversation, request, context);
+    }
+
+    fn answer_ping(&mut self, key: ConnectionKey, request_id: Option<&str>, payload: &[u8], context: &mut Context) {
+        let frame = context.reply_frame(ActionName::Ping, request_id, |out| out.extend_from_slice(payload));
+        if let Some(frame) = frame {
+            self.push_frame(key, &frame);
+        }
+    }
+
+    /// A new token for a live connection.
+    fn refresh(&mut self, key: ConnectionKey, asker: Asker, token: &str, context: &mut Context) {
+        let identity = match context.shared.verifier.verify(token, context.wall) {
+            Ok(identity) => identity,
+            Err(error) => return self.refuse_token(key, asker.request_id.as_deref(), error, context),
+        };
+        if identity.user != asker.user {
+            let message = "the token is another user's; open another connection for them";
+            return self.refuse_here(key, &asker, ErrorCode::Forbidden, message, context);
+        }
+        if let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) {
+            let Session { expires_at, was_warned, name, .. } = session;
+            *expires_at = identity.expires_at;
+            *was_warned = false;
+            *name = identity.name.clone();
+        }
+        self.answer_auth(key, &identity, Asked::ByAction(asker.request_id), context);
+    }
+
+    fn load_messages(
+        &mut self,
+        key: ConnectionKey,
+        asker: Asker,
+        conversation: ConversationId,
+        range: PageRange,
+        limit: usize,
+        context: &mut Context,
+    ) {
+        self.start_waiting(key);
+        let range = match range {
+            PageRange::Latest => MessageRange::Latest,
+            PageRange::Before(seq) => MessageRange::Before(seq),
+            PageRange::After(seq) => MessageRange::After(seq),
+        };
+        let (mailbox, user) = (context.mailbox(), asker.user.clone());
+        let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::MessagesLoaded(asker, result))));
+        context.shared.store.load_messages(conversation, user, range, limit, done);
+    }
+
+    pub(super) fn handle_messages_loaded(
+        &mut self,
+        asker: &Asker,
+        result: Result<MessagePage, StoreError>,
+        context: &mut Context,
+    ) {
+        match result {
+            Ok(page) => context.reply(asker, |out| {
+                let mut object = encode::Object::begin(out);
+                object.array("messages", &page.messages, |out, message: &std::sync::Arc<Message>| encode::message(out, message));
+                object.boolean("hasMore", page.has_more).end();
+            }),
+            Err(error) => context.refuse_by_store(asker, error),
+        }
+    }
+
+    fn load_conversations(&mut self, key: ConnectionKey, asker: Asker, limit: usize, cursor: Option<&str>, context: &mut Context) {
+        let cursor = match cursor.map(parse_cursor) {
+            Some(None) => {
+                let message = "payload.cursor must be a nextCursor of an earlier reply";
+                return self.refuse_misdeed(key, asker.request_id.as_deref(), ErrorCode::InvalidPayload, message, context);
+            }
+            Some(Some(cursor)) => Some(cursor),
+            None => None,
+        };
+        self.start_waiting(key);
+        let (mailbox, user) = (context.mailbox(), asker.user.clone());
+        let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::ConversationsLoaded(asker, result))));
+        context.shared.store.load_conversations(user, cursor, limit, done);
+    }
+
+    pub(super) fn handle_conversations_loaded(
+        &mut self,
+        asker: &Asker,
+        result: Result<ConversationPage, StoreError>,
+        context: &mut Context,
+    ) {
+        let page = match result {
+            Ok(page) => page,
+            Err(error) => return context.refuse_by_store(asker, error),
+        };
+        let conversations: Vec<Conversation> = page.conversations.iter().map(|view| as_seen(view, context)).collect();
+        context.reply(asker, |out| {
+            let mut object = encode::Object::begin(out);
+            object.array("conversations", &conversations, encode::conversation);
+            if let Some(next) = page.next {
+                object.string("nextCursor", &format_cursor(next));
+            }
+            object.end();
+        });
+    }
+
+    fn create(
+        &mut self,
+        key: ConnectionKey,
+        asker: Asker,
+        mut members: Vec<crate::protocol::UserId>,
+        title: &str,
+        context: &mut Context,
+    ) {
+        members.push(asker.user.clone());
+        members.sort_unstable();
+        members.dedup();
+        if members.len() > context.limits().max_members {
+            let message = "more members than a conversation may have";
+            return self.refuse_here(key, &asker, ErrorCode::LimitExceeded, message, context);
+        }
+        let id = context.new_conversation_id();
+        let is_group = asker.action == ActionName::CreateGroup;
+        let kind = if !is_group && title.is_empty() && members.len() == 2 {
+            ConversationKind::Direct
+        } else {
+            ConversationKind::Group
+        };
+        let invite = is_group.then(|| crate::auth::invite_hash(&context.shared.invites.code(id)));
+        let (title, creator, created_at) = (title.into(), asker.user.clone(), context.wall);
+        self.start_waiting(key);
+        let mailbox = context.mailbox();
+        let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::Created(asker, result))));
+        let new = NewConversation { id, kind, title, creator, members, invite, created_at };
+        context.shared.store.create_conversation(new, done);
+    }
+
+    pub(super) fn handle_created(&mut self, asker: Asker, result: Result<Created, StoreError>, context: &mut Context) {
+        match result {
+            Ok(Created { conversation, existed }) => {
+                context.send_to_room(conversation, RoomInput::Request(asker, RoomRequest::Announce { existed }));
+            }
+            Err(error) => context.refuse_by_store(&asker, error),
+        }
+    }
+
+    fn join_group(&mut self, key: ConnectionKey, asker: Asker, invite_code: &str, context: &mut Context) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let address = connection.address;
+        if let Err(retry_after) = self.take_guess(&asker, address, context) {
+            return self.refuse_rate(key, asker.request_id.as_deref(), retry_after, context);
+        }
+        self.start_waiting(key);
+        let (user, name, invite) = (asker.user.clone(), asker.name.clone(), crate::auth::invite_hash(invite_code));
+        let mailbox = context.mailbox();
+        let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::GroupJoined(asker, address, result))));
+        context.shared.store.join_by_invite(invite, user, name, context.wall, done);
+    }
+
+    /// Each code counts as wrong until it proves to be right, so that many at once are no way around the limit.
+    fn take_guess(&mut self, asker: &Asker, address: IpAddr, context: &Context) -> Result<(), Duration> {
+        let Some(user) = self.users.get_mut(&asker.user) else { return Ok(()) };
+        user.invites.try_take(self.rates.invites, context.now)?;
+        let by_address = context.shared.invite_guard.try_take(address, context.now);
+        if by_address.is_err() {
+            user.invites.give_back(self.rates.invites);
+        }
+        by_address
+    }
+
+    fn give_guess_back(&mut self, asker: &Asker, address: IpAddr, context: &Context) {
+        context.shared.invite_guard.give_back(address);
+        if let Some(user) = self.users.get_mut(&asker.user) {
+            user.invites.give_back(self.rates.invites);
+        }
+    }
+
+    pub(super) fn handle_group_joined(
+        &mut self,
+        asker: Asker,
+        address: IpAddr,
+        result: Result<Joined, StoreError>,
+        context: &mut Context,
+    ) {
+        if !matches!(result, Err(StoreError::NotFound)) {
+            self.give_guess_back(&asker, address, context);
+        }
+        match result {
+            Ok(Joined { conversation, event, .. }) => {
+                context.send_to_room(conversation, RoomInput::Request(asker, RoomRequest::Welcome { event }));
+            }
+            Err(StoreError::NotFound) => context.refuse(&asker, ErrorCode::NotFound, "no group has this invite code"),
+            Err(error) => context.refuse_by_store(&asker, error),
+        }
+    }
+
+    /// Answers a request with an error before it was counted as waiting.
+    fn refuse_here(&mut self, key: ConnectionKey, asker: &Asker, code: ErrorCode, message: &str, context: &mut Context) {
+        let frame = context.error_frame(asker.request_id.as_deref(), code, message, None);
+        self.push_frame(key, &frame);
+    }
+
+    fn refuse_token(&mut self, key: ConnectionKey, request_id: Option<&str>, error: AuthError, context: &mut Context) {
+        let (code, message) = match error {
+            AuthError::Invalid => (ErrorCode::Unauthorized, "the token is not valid; fetch a new one"),
+            AuthError::Expired => (ErrorCode::TokenExpired, "the token has expired; fetch a new one"),
+        };
+        self.refuse_misdeed(key, request_id, code, message, context);
+    }
+
+    /// An error of the client's own making; too many of them end the connection.
+    fn refuse_misdeed(
+        &mut self,
+        key: ConnectionKey,
+        request_id: Option<&str>,
+        code: ErrorCode,
+        message: impl Into<Cow<'static, str>> + AsRef<str>,
+        context: &mut Context,
+    ) {
+        let frame = context.error_frame(request_id, code, message.as_ref(), None);
+        self.push_frame(key, &frame);
+        let max_errors = context.limits().max_errors_per_minute;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let misdeeds = connection.misdeeds(context.now);
+        misdeeds.errors += 1;
+        if misdeeds.errors as usize > max_errors {
+            self.close(key, CloseCode::BadRequest, context);
+        }
+    }
+
+    fn refuse_rate(&mut self, key: ConnectionKey, request_id: Option<&str>, retry_after: Duration, context: &mut Context) {
+        let message = "too fast; wait for retryAfterMs";
+        let frame = context.error_frame(request_id, ErrorCode::RateLimited, message, Some(retry_after));
+        self.push_frame(key, &frame);
+        let max_refusals = context.limits().max_rate_limited_per_minute;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let misdeeds = connection.misdeeds(context.now);
+        misdeeds.refusals += 1;
+        if misdeeds.refusals as usize > max_refusals {
+            self.close(key, CloseCode::RateLimited, context);
+        }
+    }
+}
+
+/// A stored conversation as the wire shows it to the member who asked.
+pub(super) fn as_seen(view: &ConversationView, context: &Context) -> Conversation {
+    let is_owner = view.role == crate::protocol::Role::Owner;
+    Conversation {
+        id: view.id,
+        kind: view.kind,
+        title: view.title.clone(),
+        member_count: view.member_count,
+        head: view.head,
+        last_message: view.last_message.clone(),
+        read_seq: view.read_seq,
+        unread_count: view.unread,
+        created_at: view.created_at,
+        invite_code: view.invite.filter(|_| is_owner).and_then(|hash| context.invite_code(view.id, &hash)),
+    }
+}
+
+/// Opaque to clients: when the last conversation of the page was active, and which it is.
+fn format_cursor(cursor: ConversationCursor) -> String {
+    format!("{}.{}", cursor.active_at.get(), cursor.conversation)
+}
+
+fn parse_cursor(text: &str) -> Option<ConversationCursor> {
+    let (active_at, conversation) = text.split_once('.')?;
+    Some(ConversationCursor {
+        active_at: UnixMillis::new(active_at.parse().ok().and_then(|millis| Seq::new(millis).ok())?.get()),
+        conversation: ConversationId::parse(conversation).ok()?,
+    })
+}

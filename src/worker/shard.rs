@@ -1,0 +1,522 @@
+//! The side of a worker that owns rooms: it holds their members, their order and their leases, and asks the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::protocol::{ConversationId, ConversationKind, ErrorCode, LogEvent, UnixMillis, UserId, encode};
+use crate::rooms::{Moment, RecentEvents, Room, RoomSnapshot, TypingStart};
+use crate::store::{Appended, Left, NewMessage, ReadMark, StoreError};
+
+use super::context::Context;
+use super::input::{
+    Activity, Asker, Delivery, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput,
+};
+
+/// Shortest time between two `conversation_activity` of one conversation (PROTOCOL.md section 5).
+const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time between two `message_read` of one room; what happens meanwhile is coalesced.
+const READS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a missing event may stay on its way before the store is read for it.
+const GAP_TIMEOUT: Duration = Duration::from_millis(200);
+/// Events read at once for a gap.
+const GAP_PAGE: usize = 500;
+/// How long a room without an audience stays in memory.
+const ROOM_IDLE_TIME: Duration = Duration::from_secs(30);
+/// Most inputs that wait for a room to be opened; past it requests are refused with `unavailable`.
+const MAX_WAITING: usize = 16_384;
+
+/// A room and what its owner keeps beside it.
+pub(super) struct RoomEntry {
+    pub(super) room: Room,
+    /// Connections in the audience, by worker.
+    pub(super) audience: Box<[usize]>,
+    /// Writes of which the store has not told the outcome; the room stays until it has.
+    pub(super) in_flight: usize,
+    used_at: Moment,
+    activity_sent_at: Option<Moment>,
+    has_activity: bool,
+    reads_sent_at: Option<Moment>,
+    /// Whether it is in the list of rooms to look after at the next tick.
+    is_due: bool,
+}
+
+enum Slot {
+    /// The store is reading it; these inputs wait.
+    Opening(Vec<RoomInput>),
+    Live(Box<RoomEntry>),
+}
+
+/// All rooms that one worker owns.
+#[derive(Default)]
+pub(super) struct Shard {
+    rooms: HashMap<ConversationId, Slot>,
+    /// In which live rooms a user is a member.
+    rooms_of: HashMap<UserId, Vec<ConversationId>>,
+    /// Everybody who is online, on any worker.
+    online: HashSet<UserId>,
+    /// Changes of presence since the last tick; the newest of each user.
+    presence_changes: HashMap<UserId, Option<UnixMillis>>,
+    /// Rooms to look after at the next tick.
+    due: Vec<ConversationId>,
+}
+
+impl Shard {
+    /// Takes one input for one room, opening it if the input is worth it.
+    pub(super) fn handle(&mut self, conversation: ConversationId, input: RoomInput, context: &mut Context) {
+        match self.rooms.get_mut(&conversation) {
+            Some(Slot::Live(_)) => self.handle_live(conversation, input, context),
+            Some(Slot::Opening(_)) if matches!(input, RoomInput::Opened(_)) => {
+                let RoomInput::Opened(result) = input else { return };
+                self.handle_opened(conversation, result, context);
+            }
+            Some(Slot::Opening(waiting)) if waiting.len() < MAX_WAITING => waiting.push(input),
+            Some(Slot::Opening(_)) => {
+                if let RoomInput::Request(asker, _) = input {
+                    context.refuse_by_store(&asker, StoreError::Unavailable);
+                }
+            }
+            None if matches!(input, RoomInput::Request(..)) => {
+                self.rooms.insert(conversation, Slot::Opening(vec![input]));
+                let mailbox = context.mailbox();
+                let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::Opened(result))));
+                context.shared.store.open_room(conversation, RecentEvents::capacity(), done);
+            }
+            // A room that is not in memory has no audience and reads what was committed when it is opened.
+            None => {}
+        }
+    }
+
+    fn handle_opened(&mut self, conversation: ConversationId, result: Result<RoomSnapshot, StoreError>, context: &mut Context) {
+        let Some(Slot::Opening(waiting)) = self.rooms.remove(&conversation) else { return };
+        match result {
+            Ok(snapshot) => {
+                let room = Room::open(conversation, snapshot, &mut context.builder, context.wall);
+                for member in room.member_ids() {
+                    self.rooms_of.entry_ref(member).or_default().push(conversation);
+                }
+                let audience = vec![0; context.mailboxes.len()].into_boxed_slice();
+                let entry = RoomEntry {
+                    room,
+                    audience,
+                    in_flight: 0,
+                    used_at: context.now,
+                    activity_sent_at: None,
+                    has_activity: false,
+                    reads_sent_at: None,
+                    is_due: false,
+                };
+                self.rooms.insert(conversation, Slot::Live(Box::new(entry)));
+                context.metrics().rooms.set(self.rooms.len() as u64);
+                for input in waiting {
+                    self.handle_live(conversation, input, context);
+                }
+            }
+            Err(error) => {
+                for input in waiting {
+                    if let RoomInput::Request(asker, _) = input {
+                        context.refuse_by_store(&asker, error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_live(&mut self, conversation: ConversationId, input: RoomInput, context: &mut Context) {
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.used_at = context.now;
+        match input {
+            RoomInput::Request(asker, request) => self.handle_request(conversation, asker, request, context),
+            RoomInput::Opened(_) => {}
+            RoomInput::Appended(asker, result) => self.handle_appended(conversation, &asker, result, context),
+            RoomInput::MarkedRead(asker, result) => self.handle_marked_read(conversation, &asker, result, context),
+            RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
+            RoomInput::EventsForJoin(join, result) => entry.handle_events_for_join(*join, result, &self.online, context),
+            RoomInput::EventsForGap(result) => {
+                if let Ok(events) = result {
+                    for event in events {
+                        self.release(conversation, event, context);
+                    }
+                }
+            }
+            RoomInput::AudienceLost { worker } => entry.audience[worker] = entry.audience[worker].saturating_sub(1),
+            RoomInput::Disconnected { user, connection } => {
+                if entry.room.typing.handle_disconnect(user.as_str(), connection) {
+                    entry.tell_typing_stopped(&user, context);
+                }
+            }
+        }
+    }
+
+    fn handle_request(&mut self, conversation: ConversationId, asker: Asker, request: RoomRequest, context: &mut Context) {
+        if let RoomRequest::Welcome { event } = request {
+            return self.welcome(conversation, &asker, event, context);
+        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        if !entry.room.is_member(asker.user.as_str()) {
+            return context.refuse_by_store(&asker, StoreError::NotFound);
+        }
+        match request {
+            RoomRequest::Join { since, limit } => entry.join(asker, since, limit, &self.online, context),
+            RoomRequest::Leave => entry.leave(&asker, context),
+            RoomRequest::Send { content, client_message_id, reply_to } => {
+                let message = NewMessage {
+                    id: context.new_message_id(),
+                    conversation,
+                    sender: asker.user.clone(),
+                    sender_name: Arc::clone(&asker.name),
+                    content,
+                    client_message_id,
+                    reply_to,
+                    created_at: context.wall,
+                };
+                entry.send(asker, message, context);
+            }
+            RoomRequest::TypingStart => {
+                entry.start_typing(&asker, context);
+                self.note_due(conversation);
+            }
+            RoomRequest::TypingStop => {
+                if entry.room.typing.handle_stop(asker.user.as_str()) {
+                    entry.tell_typing_stopped(&asker.user, context);
+                }
+                context.reply(&asker, conversation_payload(conversation));
+            }
+            RoomRequest::MarkRead { seq } => {
+                entry.in_flight += 1;
+                let (mailbox, user) = (context.mailbox(), asker.user.clone());
+                let done = Box::new(move |result| {
+                    mailbox.send(Input::Room(conversation, RoomInput::MarkedRead(asker, result)));
+                });
+                context.shared.store.mark_read(conversation, user, seq, done);
+            }
+            RoomRequest::LeaveGroup => entry.leave_group(asker, context),
+            RoomRequest::Announce { existed } => entry.announce(&asker, existed, &self.online, context),
+            RoomRequest::Welcome { .. } => {}
+        }
+    }
+
+    fn handle_appended(
+        &mut self,
+        conversation: ConversationId,
+        asker: &Asker,
+        result: Result<Appended, StoreError>,
+        context: &mut Context,
+    ) {
+        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
+            entry.in_flight -= 1;
+        }
+        let Appended { message, duplicate } = match result {
+            Ok(appended) => appended,
+            Err(error) => return context.refuse_by_store(asker, error),
+        };
+        if duplicate {
+            context.metrics().duplicates.add(1);
+        } else {
+            context.metrics().messages.add(1);
+        }
+        context.reply(asker, |out| {
+            let mut object = encode::Object::begin(out);
+            encode::message(object.field("message"), &message);
+            if duplicate {
+                object.boolean("duplicate", true);
+            }
+            object.end();
+        });
+        if !duplicate {
+            self.release(conversation, LogEvent::MessageCreated(message), context);
+        }
+    }
+
+    fn handle_marked_read(
+        &mut self,
+        conversation: ConversationId,
+        asker: &Asker,
+        result: Result<ReadMark, StoreError>,
+        context: &mut Context,
+    ) {
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
+        let mark = match result {
+            Ok(mark) => mark,
+            Err(error) => return context.refuse_by_store(asker, error),
+        };
+        if mark.moved {
+            entry.room.handle_read(&asker.user, mark.seq, mark.unread);
+            entry.tell_reads_if_time(context);
+            self.note_due(conversation);
+        }
+        context.reply(asker, |out| {
+            let mut object = encode::Object::begin(out);
+            object.conversation_id(conversation).number("seq", mark.seq.get()).number("unreadCount", mark.unread).end();
+        });
+    }
+
+    fn handle_left(&mut self, conversation: ConversationId, asker: &Asker, result: Result<Left, StoreError>, context: &mut Context) {
+        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
+            entry.in_flight -= 1;
+        }
+        match result {
+            Ok(left) => {
+                context.reply(asker, conversation_payload(conversation));
+                self.release(conversation, left.event, context);
+            }
+            Err(error) => context.refuse_by_store(asker, error),
+        }
+    }
+
+    /// Somebody joined by code: everybody hears of it, and they get the conversation.
+    fn welcome(&mut self, conversation: ConversationId, asker: &Asker, event: Option<LogEvent>, context: &mut Context) {
+        if let Some(event) = event {
+            self.release(conversation, event, context);
+        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        if !entry.answer_with_conversation(asker, context) {
+            // Their own event is still kept back for one before it: by the time they ask again it has been released.
+            context.refuse_by_store(asker, StoreError::Unavailable);
+        }
+    }
+
+    /// Takes a committed event and sends on all that is next in order.
+    fn release(&mut self, conversation: ConversationId, event: LogEvent, context: &mut Context) {
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.room.handle_event(event, context.now);
+        while let Some((event, frame)) = entry.room.next_released(&mut context.builder, context.wall) {
+            entry.deliver(&frame.frame, &DeliveryKind::Logged, context);
+            match event {
+                LogEvent::MessageCreated(_) => entry.has_activity = true,
+                LogEvent::MemberJoined { user, .. } => {
+                    let rooms = self.rooms_of.entry(user).or_default();
+                    if !rooms.contains(&conversation) {
+                        rooms.push(conversation);
+                    }
+                }
+                LogEvent::MemberLeft { user, .. } => {
+                    if entry.room.typing.handle_stop(user.as_str()) {
+                        entry.tell_typing_stopped(&user, context);
+                    }
+                    forget(&mut self.rooms_of, &user, conversation);
+                    let home = context.home_of(&user);
+                    context.send_to_session(home, SessionInput::Expel { conversation, user });
+                }
+            }
+        }
+        entry.tell_activity_if_time(&self.online, context);
+        if entry.has_activity || entry.room.waiting_since().is_some() {
+            self.note_due(conversation);
+        }
+    }
+
+    /// Remembers to look after a room at the next tick.
+    fn note_due(&mut self, conversation: ConversationId) {
+        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation)
+            && !entry.is_due
+        {
+            entry.is_due = true;
+            self.due.push(conversation);
+        }
+    }
+
+    /// Takes a change of presence; it is announced at the next tick, if it still holds.
+    pub(super) fn handle_presence(&mut self, change: PresenceChange) {
+        let rooms = self.rooms_of.get(&change.user).map_or(&[][..], Vec::as_slice);
+        for conversation in rooms {
+            if let Some(Slot::Live(entry)) = self.rooms.get_mut(conversation) {
+                match change.last_seen_at {
+                    Some(at) => entry.room.handle_last_seen(change.user.as_str(), at),
+                    None => entry.room.handle_name(change.user.as_str(), &change.name),
+                }
+            }
+        }
+        let changed = match change.last_seen_at {
+            None => self.online.insert(change.user.clone()),
+            Some(_) => self.online.remove(&change.user),
+        };
+        if changed && !rooms.is_empty() {
+            self.presence_changes.insert(change.user, change.last_seen_at);
+        }
+    }
+
+    /// What is due at a tick: leases that are over, receipts and hints that were held back, gaps, presence.
+    pub(super) fn tick(&mut self, context: &mut Context) {
+        self.tell_presence(context);
+        for conversation in std::mem::take(&mut self.due) {
+            let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { continue };
+            entry.is_due = false;
+            while let Some(user) = entry.room.typing.next_expired(context.now) {
+                entry.tell_typing_stopped(&user, context);
+            }
+            entry.tell_reads_if_time(context);
+            entry.tell_activity_if_time(&self.online, context);
+            entry.ask_for_gap_if_time(context);
+            let is_waiting = entry.room.waiting_since().is_some();
+            if !entry.room.typing.is_empty() || entry.room.has_reads() || entry.has_activity || is_waiting {
+                self.note_due(conversation);
+            }
+        }
+    }
+
+    fn tell_presence(&mut self, context: &mut Context) {
+        for (user, last_seen_at) in std::mem::take(&mut self.presence_changes) {
+            let frame = context.event("presence_changed", |out| {
+                encode::presence_payload(out, &user, last_seen_at.is_none(), last_seen_at);
+            });
+            let rooms = self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice);
+            for worker in 0..context.mailboxes.len() {
+                let has_audience = |conversation: &&ConversationId| match self.rooms.get(*conversation) {
+                    Some(Slot::Live(entry)) => entry.audience[worker] > 0,
+                    Some(Slot::Opening(_)) | None => false,
+                };
+                let conversations: Vec<_> = rooms.iter().filter(has_audience).copied().collect();
+                if !conversations.is_empty() {
+                    let frame = Arc::clone(&frame);
+                    context.send_to_session(worker, SessionInput::PresenceFrame { conversations, frame });
+                }
+            }
+        }
+    }
+
+    /// Lets go of rooms that nobody has used for a while.
+    pub(super) fn sweep(&mut self, context: &Context) {
+        let now = context.now;
+        let rooms_of = &mut self.rooms_of;
+        self.rooms.retain(|&conversation, slot| {
+            let Slot::Live(entry) = slot else { return true };
+            let is_used = entry.in_flight > 0
+                || entry.is_due
+                || now.since(entry.used_at) < ROOM_IDLE_TIME
+                || entry.audience.iter().any(|&connections| connections > 0);
+            if !is_used {
+                for member in entry.room.member_ids() {
+                    forget(rooms_of, member, conversation);
+                }
+            }
+            is_used
+        });
+        context.metrics().rooms.set(self.rooms.len() as u64);
+    }
+}
+
+fn forget(rooms_of: &mut HashMap<UserId, Vec<ConversationId>>, user: &UserId, conversation: ConversationId) {
+    if let Some(rooms) = rooms_of.get_mut(user) {
+        rooms.retain(|&other| other != conversation);
+        if rooms.is_empty() {
+            rooms_of.remove(user);
+        }
+    }
+}
+
+/// The payload `{"conversationId":…}`.
+pub(super) fn conversation_payload(conversation: ConversationId) -> impl FnOnce(&mut Vec<u8>) {
+    move |out| encode::Object::begin(out).conversation_id(conversation).end()
+}
+
+impl RoomEntry {
+    /// Sends a frame to every worker that has connections in the audience: once to each, shared.
+    pub(super) fn deliver(&self, frame: &Arc<[u8]>, kind: &DeliveryKind, context: &mut Context) {
+        let conversation = self.room.id();
+        for (worker, &connections) in self.audience.iter().enumerate() {
+            if connections > 0 {
+                let delivery = Delivery { conversation, frame: Arc::clone(frame), kind: kind.clone() };
+                context.send_to_session(worker, SessionInput::Deliver(delivery));
+            }
+        }
+    }
+
+    fn send(&mut self, asker: Asker, message: NewMessage, context: &mut Context) {
+        if self.room.typing.handle_stop(asker.user.as_str()) {
+            self.tell_typing_stopped(&asker.user, context);
+        }
+        self.in_flight += 1;
+        let (mailbox, conversation) = (context.mailbox(), self.room.id());
+        let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::Appended(asker, result))));
+        context.shared.store.append_message(message, done);
+    }
+
+    fn leave_group(&mut self, asker: Asker, context: &mut Context) {
+        if self.room.kind() == ConversationKind::Direct {
+            return context.refuse(&asker, ErrorCode::Forbidden, "a direct conversation cannot be left");
+        }
+        self.in_flight += 1;
+        let (mailbox, conversation, user) = (context.mailbox(), self.room.id(), asker.user.clone());
+        let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::Left(asker, result))));
+        context.shared.store.leave(conversation, user, context.wall, done);
+    }
+
+    fn start_typing(&mut self, asker: &Asker, context: &mut Context) {
+        let conversation = self.room.id();
+        let lease = context.limits().typing_lease;
+        let is_announced = self.audience.iter().sum::<usize>() <= context.limits().typing_max_joined;
+        let start = if is_announced {
+            self.room.typing.handle_start(&asker.user, asker.connection.to_u64(), context.now, lease)
+        } else {
+            TypingStart::Known
+        };
+        if start == TypingStart::Announce {
+            let frame = context.event("typing_started", |out| {
+                let mut object = encode::Object::begin(out);
+                object.conversation_id(conversation).string("userId", asker.user.as_str());
+                object.number("expiresInMs", u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)).end();
+            });
+            self.deliver(&frame, &DeliveryKind::HintExcept(asker.user.clone()), context);
+        }
+        context.reply(asker, conversation_payload(conversation));
+    }
+
+    pub(super) fn tell_typing_stopped(&self, user: &UserId, context: &mut Context) {
+        let conversation = self.room.id();
+        let frame = context.event("typing_stopped", |out| {
+            encode::Object::begin(out).conversation_id(conversation).string("userId", user.as_str()).end();
+        });
+        self.deliver(&frame, &DeliveryKind::HintExcept(user.clone()), context);
+    }
+
+    fn tell_reads_if_time(&mut self, context: &mut Context) {
+        let is_time = self.reads_sent_at.is_none_or(|at| context.now.since(at) >= READS_INTERVAL);
+        if !self.room.has_reads() || !is_time {
+            return;
+        }
+        self.reads_sent_at = Some(context.now);
+        let conversation = self.room.id();
+        for (user, seq) in self.room.take_reads() {
+            let frame =
+                context.event("message_read", |out| encode::message_read_payload(out, conversation, &user, seq));
+            self.deliver(&frame, &DeliveryKind::Hint, context);
+        }
+    }
+
+    /// Tells members who are online and may not have joined. Their own worker knows which of their connections have.
+    fn tell_activity_if_time(&mut self, online: &HashSet<UserId>, context: &mut Context) {
+        let is_time = self.activity_sent_at.is_none_or(|at| context.now.since(at) >= ACTIVITY_INTERVAL);
+        if !self.has_activity || !is_time {
+            return;
+        }
+        self.has_activity = false;
+        self.activity_sent_at = Some(context.now);
+        let mut members: Vec<Vec<(UserId, u64)>> = vec![Vec::new(); context.mailboxes.len()];
+        for member in self.room.member_ids().filter(|member| online.contains(*member)) {
+            let unread = self.room.unread(member.as_str()).unwrap_or(0);
+            members[context.home_of(member)].push((member.clone(), unread));
+        }
+        let last_message = self.room.last_message().map(|message| {
+            let mut out = Vec::new();
+            encode::message(&mut out, message);
+            out.into_boxed_slice()
+        });
+        for (worker, members) in members.into_iter().enumerate().filter(|(_, members)| !members.is_empty()) {
+            let last_message = last_message.clone();
+            let activity = Activity { conversation: self.room.id(), head: self.room.head(), last_message, members };
+            context.send_to_session(worker, SessionInput::Activity(Arc::new(activity)));
+        }
+    }
+
+    fn ask_for_gap_if_time(&mut self, context: &Context) {
+        if self.room.waiting_since().is_some_and(|since| context.now.since(since) >= GAP_TIMEOUT) {
+            self.room.restart_waiting(context.now);
+            let (mailbox, conversation) = (context.mailbox(), self.room.id());
+            let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForGap(result))));
+            context.shared.store.load_events(conversation, self.room.head(), GAP_PAGE, done);
+        }
+    }
+}
