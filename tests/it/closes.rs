@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::hostile_load::{flood, more_than_the_kernel_holds};
 use crate::support::{Client, Frame, Opcode, Raw, Server, fence, group, join, token};
 
 fn close(code: u16, reason: &str) -> (u16, String) {
@@ -127,7 +128,7 @@ async fn flooded(server: &Server) -> (Client, Client) {
     let (room, _) = group(&mut ada, &["slow"]).await;
     join(&mut ada, &room).await;
     join(&mut slow, &room).await;
-    crate::hostile_load::flood(&mut ada, &room, 3_000).await;
+    flood(&mut ada, &room, more_than_the_kernel_holds()).await;
     (ada, slow)
 }
 

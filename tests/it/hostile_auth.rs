@@ -23,7 +23,6 @@ fn forgeries() -> Vec<(&'static str, String)> {
     let with_jku = Header { jku: Some("http://127.0.0.1:1/keys".to_owned()), ..Header::new(Algorithm::HS256) };
     let wrong = EncodingKey::from_secret(b"wrong-secret-wrong-secret-wrong-secret-wrong-secret-wrong");
     vec![
-        ("empty", String::new()),
         ("no token", "nonsense".to_owned()),
         ("two parts", format!("{header}.{claims}")),
         ("four parts", format!("{header}.{claims}.{signature}.{signature}")),
@@ -70,7 +69,7 @@ async fn forged_tokens_are_refused_and_all_alike() {
 #[tokio::test]
 async fn forged_tokens_in_the_upgrade_request_are_401() {
     let server = Server::start(&[]).await;
-    for (name, forged) in forgeries().into_iter().filter(|(_, t)| !t.is_empty()) {
+    for (name, forged) in forgeries() {
         let header = format!("Bearer {forged}");
         let refused = Raw::upgrade(&server, &[("Authorization", &header)]).await.err();
         assert_eq!(refused.map(|r| r.status), Some(401), "{name}");
