@@ -3,13 +3,22 @@
 //! The modules, in reading order; imports point from later to earlier only (`tests/it/tidy.rs` holds them to it).
 
 pub mod protocol;
+
 pub mod rooms;
+
 pub mod store;
 
 pub mod auth;
 
 pub mod cli;
-
 pub mod config;
 
 pub mod commands;
+pub mod logging;
+pub mod metrics;
+
+pub mod worker;
+
+mod http;
+
+pub mod server;

@@ -177,12 +177,11 @@ impl Decoder {
         let Some(&second) = buf.get(1) else {
             return Ok(Header::Partial { need: MIN_CLIENT_FRAME_BYTES });
         };
+        let max_message_bytes = limits.max_message_bytes.min(HARD_MAX_MESSAGE_BYTES);
         let max_bytes = match kind {
             Kind::Close | Kind::Ping | Kind::Pong => MAX_CONTROL_BYTES,
-            Kind::Whole(_) | Kind::First(_) => limits.max_message_bytes.min(HARD_MAX_MESSAGE_BYTES),
-            Kind::Middle | Kind::Last => {
-                limits.max_message_bytes.min(HARD_MAX_MESSAGE_BYTES).saturating_sub(self.reassembled_bytes())
-            }
+            Kind::Whole(_) | Kind::First(_) => max_message_bytes,
+            Kind::Middle | Kind::Last => max_message_bytes.saturating_sub(self.reassembled_bytes()),
         };
         // Section 5.1: a client masks every frame. Section 5.5: a control frame has no extended length.
         if second & MASKED == 0 || (kind.is_control() && second & LENGTH_BITS >= LENGTH_16) {

@@ -22,8 +22,8 @@
 
 #[cfg(test)]
 mod contract;
-mod memory;
-mod sqlite;
+pub mod memory;
+pub mod sqlite;
 
 use std::sync::Arc;
 

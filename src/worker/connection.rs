@@ -3,9 +3,9 @@
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 
+use crate::protocol::UnixMillis;
 use crate::protocol::UserId;
 use crate::protocol::frame::Decoder;
-use crate::protocol::UnixMillis;
 use crate::rooms::Moment;
 
 use super::input::ConnectionKey;

@@ -106,9 +106,10 @@ impl Context {
 
     /// The worker at which a user's connections live. FNV-1a: it need only be the same on every worker, and spread.
     pub(super) fn home_of(&self, user: &UserId) -> usize {
-        let hash = user.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = user
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         (hash >> 32) as usize % self.mailboxes.len()
     }
 
@@ -217,9 +218,7 @@ fn explain(error: StoreError) -> (ErrorCode, &'static str) {
         }
         StoreError::Forbidden => (ErrorCode::Forbidden, "a direct conversation cannot be left"),
         StoreError::MembersFull => (ErrorCode::LimitExceeded, "the conversation has as many members as it may have"),
-        StoreError::Unavailable => {
-            (ErrorCode::Unavailable, "the store is not answering; retry with the same clientMessageId")
-        }
+        StoreError::Unavailable => (ErrorCode::Unavailable, "the store is not answering; retry with the same clientMessageId"),
     }
 }
 

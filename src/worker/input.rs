@@ -174,17 +174,30 @@ pub(crate) enum RoomInput {
 
 /// What a user asks of a room.
 pub(crate) enum RoomRequest {
-    Join { since: Option<Since>, limit: usize },
+    Join {
+        since: Option<Since>,
+        limit: usize,
+    },
     Leave,
-    Send { content: Box<str>, client_message_id: Option<Box<str>>, reply_to: Option<MessageId> },
+    Send {
+        content: Box<str>,
+        client_message_id: Option<Box<str>>,
+        reply_to: Option<MessageId>,
+    },
     TypingStart,
     TypingStop,
-    MarkRead { seq: Seq },
+    MarkRead {
+        seq: Seq,
+    },
     LeaveGroup,
     /// Created a moment ago (or found, for a direct conversation that existed): tell its members and answer.
-    Announce { existed: bool },
+    Announce {
+        existed: bool,
+    },
     /// Joined by code: release the event and answer.
-    Welcome { event: Option<LogEvent> },
+    Welcome {
+        event: Option<LogEvent>,
+    },
 }
 
 /// A client's position.

@@ -81,7 +81,8 @@ impl RoomEntry {
     ) {
         let asker = &join.asker;
         let conversation = self.room.id();
-        let Some(as_seen) = self.room.conversation_for(asker.user.as_str(), |hash| context.invite_code(conversation, hash)) else {
+        let Some(as_seen) = self.room.conversation_for(asker.user.as_str(), |hash| context.invite_code(conversation, hash))
+        else {
             return context.refuse_by_store(asker, StoreError::NotFound);
         };
         if join.recovered {

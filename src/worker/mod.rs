@@ -25,7 +25,7 @@ mod shard;
 mod sweep;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ const BELL: u64 = u64::MAX;
 pub struct Workers {
     mailboxes: Arc<[Arc<Mailbox>]>,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     next: AtomicUsize,
 }
 
@@ -86,7 +86,7 @@ impl Workers {
             threads.push(thread);
             start.recv().map_err(std::io::Error::other)??;
         }
-        Ok(Self { mailboxes, shared, threads, next: AtomicUsize::new(0) })
+        Ok(Self { mailboxes, shared, threads: Mutex::new(threads), next: AtomicUsize::new(0) })
     }
 
     /// Number of connections on all workers.
@@ -114,13 +114,14 @@ impl Workers {
 
     /// Whether every worker has ended.
     pub fn have_ended(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().all(JoinHandle::is_finished)
     }
 
     /// Ends every worker without waiting for clients any longer, and waits for that.
-    pub fn stop(mut self) {
+    pub fn stop(&self) {
         self.tell(|| Input::Stop);
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a worker had panicked");
             }

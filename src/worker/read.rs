@@ -11,7 +11,7 @@ use crate::rooms::Moment;
 use super::connection::{Connection, Phase};
 use super::context::Context;
 use super::input::ConnectionKey;
-use super::outgoing::{Flushed, flush, push, socket_error};
+use super::outgoing::{Flushed, flush, socket_error};
 use super::poller::{Interest, Ready};
 use super::sessions::Sessions;
 

@@ -1,14 +1,11 @@
 //! What a client asks for, as far as its own connection answers it; the rest goes to the room or the store.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::auth::{AuthError, Identity};
 use crate::protocol::request::{Action, ActionName, PageRange, Parser, Request};
-use crate::protocol::{
-    CloseCode, Conversation, ConversationId, ConversationKind, ErrorCode, Message, Seq, UnixMillis, encode,
-};
+use crate::protocol::{CloseCode, Conversation, ConversationId, ConversationKind, ErrorCode, Message, Seq, UnixMillis, encode};
 use crate::store::{
     ConversationCursor, ConversationPage, ConversationView, Created, Joined, MessagePage, MessageRange, NewConversation,
     StoreError,
@@ -242,7 +239,14 @@ impl Sessions {
         }
     }
 
-    fn load_conversations(&mut self, key: ConnectionKey, asker: Asker, limit: usize, cursor: Option<&str>, context: &mut Context) {
+    fn load_conversations(
+        &mut self,
+        key: ConnectionKey,
+        asker: Asker,
+        limit: usize,
+        cursor: Option<&str>,
+        context: &mut Context,
+    ) {
         let cursor = match cursor.map(parse_cursor) {
             Some(None) => {
                 let message = "payload.cursor must be a nextCursor of an earlier reply";
@@ -295,11 +299,8 @@ impl Sessions {
         }
         let id = context.new_conversation_id();
         let is_group = asker.action == ActionName::CreateGroup;
-        let kind = if !is_group && title.is_empty() && members.len() == 2 {
-            ConversationKind::Direct
-        } else {
-            ConversationKind::Group
-        };
+        let kind =
+            if !is_group && title.is_empty() && members.len() == 2 { ConversationKind::Direct } else { ConversationKind::Group };
         let invite = is_group.then(|| crate::auth::invite_hash(&context.shared.invites.code(id)));
         let (title, creator, created_at) = (title.into(), asker.user.clone(), context.wall);
         self.start_waiting(key);
@@ -388,10 +389,10 @@ impl Sessions {
         key: ConnectionKey,
         request_id: Option<&str>,
         code: ErrorCode,
-        message: impl Into<Cow<'static, str>> + AsRef<str>,
+        message: &str,
         context: &mut Context,
     ) {
-        let frame = context.error_frame(request_id, code, message.as_ref(), None);
+        let frame = context.error_frame(request_id, code, message, None);
         self.push_frame(key, &frame);
         let max_errors = context.limits().max_errors_per_minute;
         let Some(connection) = self.connections.get_mut(key) else { return };

@@ -16,9 +16,7 @@ use crate::rooms::{Moment, Presence, Rate, Schedule};
 use super::audience::Audiences;
 use super::connection::{Connection, Connections, Phase, Session};
 use super::context::Context;
-use super::input::{
-    Activity, Arrival, Asked, ConnectionKey, Input, PresenceChange, RoomInput, SessionInput, Upgraded,
-};
+use super::input::{Activity, Arrival, Asked, ConnectionKey, Input, PresenceChange, RoomInput, SessionInput, Upgraded};
 use super::outgoing::{Outgoing, push};
 use super::poller::{Interest, Poller};
 
@@ -129,8 +127,7 @@ impl Sessions {
     fn handle_upgraded(&mut self, upgraded: Upgraded, context: &mut Context) {
         if let Some(identity) = &upgraded.identity {
             let home = context.home_of(&identity.user);
-            let arrival =
-                Arrival { upgraded, decoder: Decoder::default(), asked: Asked::ByHandshake, unsent: Vec::new() };
+            let arrival = Arrival { upgraded, decoder: Decoder::default(), asked: Asked::ByHandshake, unsent: Vec::new() };
             context.send_to_session(home, SessionInput::Arrived(Box::new(arrival)));
             return;
         }

@@ -10,9 +10,7 @@ use crate::rooms::{Moment, RecentEvents, Room, RoomSnapshot, TypingStart};
 use crate::store::{Appended, Left, NewMessage, ReadMark, StoreError};
 
 use super::context::Context;
-use super::input::{
-    Activity, Asker, Delivery, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput,
-};
+use super::input::{Activity, Asker, Delivery, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput};
 
 /// Shortest time between two `conversation_activity` of one conversation (PROTOCOL.md section 5).
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
@@ -253,7 +251,13 @@ impl Shard {
         });
     }
 
-    fn handle_left(&mut self, conversation: ConversationId, asker: &Asker, result: Result<Left, StoreError>, context: &mut Context) {
+    fn handle_left(
+        &mut self,
+        conversation: ConversationId,
+        asker: &Asker,
+        result: Result<Left, StoreError>,
+        context: &mut Context,
+    ) {
         if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
             entry.in_flight -= 1;
         }
@@ -480,8 +484,7 @@ impl RoomEntry {
         self.reads_sent_at = Some(context.now);
         let conversation = self.room.id();
         for (user, seq) in self.room.take_reads() {
-            let frame =
-                context.event("message_read", |out| encode::message_read_payload(out, conversation, &user, seq));
+            let frame = context.event("message_read", |out| encode::message_read_payload(out, conversation, &user, seq));
             self.deliver(&frame, &DeliveryKind::Hint, context);
         }
     }

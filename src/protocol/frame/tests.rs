@@ -159,6 +159,18 @@ fn broken_fragment_is_refused_before_the_message_ends() {
 }
 
 #[test]
+fn characters_may_straddle_any_fragments() {
+    let characters = "\u{e9}x\u{e9}\u{1f600}".as_bytes();
+    for first in 0..characters.len() {
+        for second in first..characters.len() {
+            let (a, b, c) = (&characters[..first], &characters[first..second], &characters[second..]);
+            let seen = events(&[(0x01, a), (0x00, b), (0x80, c)]);
+            assert_eq!(seen.last(), Some(&Event::Reassembled(characters.to_vec())));
+        }
+    }
+}
+
+#[test]
 fn close_is_checked() {
     assert_eq!(events(&[(0x88, b"")]), [Event::Close(None)]);
     assert_eq!(events(&[(0x88, b"\x03\xe8bye")]), [Event::Close(Some(1000))]);

@@ -1,0 +1,75 @@
+//! Tokens for whoever asks, in development: `GET /dev/token?sub=alice&name=Alice`. The server listens on loopback only then.
+
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, VARY};
+use hyper::{Request, Response, StatusCode};
+
+use crate::config::is_loopback;
+use crate::protocol::{UserId, encode};
+
+use super::{Body, Http, text};
+
+/// How long a development token is good.
+pub(crate) const DEV_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn token(http: &Http, request: &Request<Incoming>) -> Response<Body> {
+    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let origin = header(ORIGIN);
+    // A page of any other name, even one that resolves to this machine, gets no token.
+    if !header(HOST).is_some_and(is_loopback) || !http.origins.allows(origin, header(HOST)) {
+        return text(StatusCode::FORBIDDEN, "tokens are for pages of this machine\n");
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let Some(sub) = parameter(query, "sub").and_then(|sub| UserId::parse(&sub).ok()) else {
+        return text(StatusCode::BAD_REQUEST, "say for whom: /dev/token?sub=alice\n");
+    };
+    let Some(minter) = &http.minter else { return text(StatusCode::NOT_FOUND, "not found\n") };
+    let (name, issuer, audience) = (parameter(query, "name"), http.issuer.as_deref(), http.audience.as_deref());
+    let token = minter.mint(&sub, name.as_deref(), DEV_TOKEN_TTL, http.shared.wall_clock(), issuer, audience);
+    let mut body = Vec::new();
+    encode::Object::begin(&mut body).string("token", &token).end();
+    let mut response = text(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+/// A query parameter, decoded (<https://url.spec.whatwg.org/#urlencoded-parsing>); `None` if it is missing or not UTF-8.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match (first, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        decoded.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_percent_decoded() {
+        assert_eq!(parameter("sub=a%40b.c&name=Al+%C3%A9", "sub"), Some("a@b.c".into()));
+        assert_eq!(parameter("sub=a&name=Al+%C3%A9", "name"), Some("Al é".into()));
+        assert_eq!(parameter("sub=100%&x", "sub"), Some("100%".into()));
+        assert_eq!(parameter("sub=%ff", "sub"), None);
+        assert_eq!(parameter("", "sub"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! Accepting sockets, also when there is no file descriptor left for them.
+
+use std::fs::File;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Http;
+
+/// How long accepting rests after a failure that is not one client's.
+const REST: Duration = Duration::from_millis(50);
+
+/// A descriptor kept back, so that a client for whom there is none can still be accepted and closed instead of left to hang.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+/// Accepts until it is dropped; each socket gets a task of its own, which the handshake's deadline ends.
+pub(crate) async fn accept_forever(listener: TcpListener, http: Rc<Http>) {
+    let mut reserve = Reserve::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                http.shared.metrics.accepted.add_shared();
+                // Small frames must not wait for an acknowledgement of the one before. Failing costs time only.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY was not set");
+                }
+                tokio::task::spawn_local(Rc::clone(&http).serve(stream, peer));
+            }
+            Err(error) => {
+                http.shared.metrics.accept_errors.add_shared();
+                handle_failure(&error, &listener, &mut reserve).await;
+            }
+        }
+    }
+}
+
+async fn handle_failure(error: &io::Error, listener: &TcpListener, reserve: &mut Reserve) {
+    let is_out_of_descriptors =
+        [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    if !is_out_of_descriptors {
+        tracing::debug!(%error, "a socket was not accepted");
+        return tokio::time::sleep(REST).await;
+    }
+    tracing::warn!(%error, "no file descriptor is left for a new client; raise the limit (ulimit -n)");
+    drop(reserve.0.take());
+    if let Ok(turned_away) = tokio::time::timeout(REST, listener.accept()).await {
+        drop::<io::Result<(TcpStream, _)>>(turned_away);
+    }
+    *reserve = Reserve::new();
+    tokio::time::sleep(REST).await;
+}

@@ -1,0 +1,130 @@
+//! HTTP: the WebSocket handshake, health, metrics, tokens for development. hyper on one runtime; after a handshake the raw
+//! socket goes to a worker and hyper's memory goes with it.
+
+mod dev;
+mod listener;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::auth::Minter;
+use crate::config::OriginPolicy;
+use crate::worker::{Shared, Upgraded, Workers};
+
+pub(crate) use dev::DEV_TOKEN_TTL;
+pub(crate) use listener::accept_forever;
+
+/// Longest request head; a token of 8 KiB and a browser's headers fit.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Longest time the store may take to answer `/readyz`.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What HTTP serves from.
+pub(crate) struct Http {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) origins: OriginPolicy,
+    /// Signs tokens for anybody who asks, in development only.
+    pub(crate) minter: Option<Minter>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Option<String>,
+    /// Turns true once, when the server stops.
+    pub(crate) is_draining: AtomicBool,
+}
+
+type Body = Full<Bytes>;
+
+impl Http {
+    /// Serves one socket until it is a WebSocket, which goes to a worker, or is done.
+    async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let accepted = Rc::new(upgrade::Slot::default());
+        let (http, slot) = (Rc::clone(&self), Rc::clone(&accepted));
+        let service = service_fn(move |request| {
+            let (http, slot) = (Rc::clone(&http), Rc::clone(&slot));
+            async move { Ok::<_, Infallible>(http.answer(request, &slot).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.shared.limits.handshake_timeout)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let parts = match connection.without_shutdown().await {
+            Ok(parts) => parts,
+            Err(error) => return tracing::debug!(%error, "a request was not one"),
+        };
+        let Some(identity) = accepted.take() else { return };
+        match parts.io.into_inner().into_std() {
+            Ok(stream) => {
+                let received = parts.read_buf.to_vec();
+                self.workers.adopt(Upgraded { stream, address: canonical(peer), received, identity });
+            }
+            Err(error) => tracing::warn!(%error, "a socket could not be taken over"),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, slot: &upgrade::Slot) -> Response<Body> {
+        let is_get = request.method() == Method::GET || request.method() == Method::HEAD;
+        match request.uri().path() {
+            "/ws" => upgrade::answer(self, request, slot),
+            "/healthz" if is_get => text(StatusCode::OK, "ok\n"),
+            "/readyz" if is_get => self.ready().await,
+            "/metrics" if is_get => text(StatusCode::OK, self.shared.metrics.render()),
+            "/dev/token" if is_get && self.minter.is_some() => dev::token(self, &request),
+            "/" if is_get => text(StatusCode::OK, "This is a Parlor chat server. Connect a WebSocket to /ws.\n"),
+            "/healthz" | "/readyz" | "/metrics" | "/" => {
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+
+    /// Whether new clients should come here: not while draining, nor while the store does not answer.
+    async fn ready(&self) -> Response<Body> {
+        if self.is_draining() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.shared.store.check(Box::new(move |result| {
+            // Nobody waits any longer: the answer came too late.
+            let _too_late = sender.send(result);
+        }));
+        match tokio::time::timeout(READY_TIMEOUT, receiver).await {
+            Ok(Ok(Ok(()))) => text(StatusCode::OK, "ready\n"),
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the store is not answering\n"),
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
+
+/// An IPv4 client of a dual-stack socket counts as the IPv4 client it is.
+fn canonical(peer: SocketAddr) -> IpAddr {
+    peer.ip().to_canonical()
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

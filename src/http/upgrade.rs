@@ -1,0 +1,135 @@
+//! The opening handshake (RFC 6455, section 4.2). Who may not connect is told so before anything is upgraded.
+
+use std::cell::RefCell;
+
+use fastwebsockets::upgrade::upgrade;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use crate::auth::Identity;
+
+use super::{Body, Http, text};
+
+/// The subprotocol that is echoed when it is offered.
+const SUBPROTOCOL: &str = "parlor.v1";
+
+/// Filled when a handshake was accepted: with who it is, if the request carried a good token.
+#[derive(Default)]
+pub(super) struct Slot(RefCell<Option<Option<Identity>>>);
+
+impl Slot {
+    pub(super) fn take(&self) -> Option<Option<Identity>> {
+        self.0.borrow_mut().take()
+    }
+}
+
+pub(super) fn answer(http: &Http, request: Request<Incoming>, slot: &Slot) -> Response<Body> {
+    match accept(http, request) {
+        Ok((response, identity)) => {
+            *slot.0.borrow_mut() = Some(identity);
+            response
+        }
+        Err(response) => {
+            http.shared.metrics.refused_upgrades.add_shared();
+            *response
+        }
+    }
+}
+
+type Refusal = Box<Response<Body>>;
+
+fn accept(http: &Http, mut request: Request<Incoming>) -> Result<(Response<Body>, Option<Identity>), Refusal> {
+    if request.method() != Method::GET {
+        return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET\n", Some((ALLOW, "GET"))));
+    }
+    check_origin(http, request.headers())?;
+    check_handshake(&request)?;
+    if http.is_draining() {
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping\n", Some((RETRY_AFTER, "5"))));
+    }
+    if http.workers.connections() >= http.shared.limits.max_connections {
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n", Some((RETRY_AFTER, "5"))));
+    }
+    let identity = authenticate(http, request.headers())?;
+    let offers_subprotocol = offers(request.headers(), SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    // Its future would hand out hyper's wrapped stream; the raw one comes from hyper itself when this response is written.
+    let Ok((accepted, _hypers_own_way)) = upgrade(&mut request) else {
+        return Err(refuse(StatusCode::BAD_REQUEST, "not a WebSocket handshake\n", None));
+    };
+    let mut response = accepted.map(|_empty| Full::new(Bytes::new()));
+    if offers_subprotocol {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    Ok((response, identity))
+}
+
+fn check_origin(http: &Http, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text_of = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
+    // Two Origin headers are no browser's: what one of them says proves nothing.
+    let is_single = headers.get_all(ORIGIN).iter().count() <= 1;
+    if is_single && http.origins.allows(text_of(ORIGIN), text_of(HOST)) {
+        return Ok(());
+    }
+    Err(refuse(StatusCode::FORBIDDEN, "this origin may not connect; see --allow-origin\n", None))
+}
+
+fn check_handshake(request: &Request<Incoming>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if !offers(headers, UPGRADE, "websocket") || !offers(headers, CONNECTION, "upgrade") {
+        let message = "connect a WebSocket: Connection: Upgrade, Upgrade: websocket\n";
+        return Err(refuse(StatusCode::UPGRADE_REQUIRED, message, Some((UPGRADE, "websocket"))));
+    }
+    let versions: Vec<_> = headers.get_all(SEC_WEBSOCKET_VERSION).iter().collect();
+    if versions != ["13"] {
+        let message = "the only WebSocket version here is 13\n";
+        return Err(refuse(StatusCode::UPGRADE_REQUIRED, message, Some((SEC_WEBSOCKET_VERSION, "13"))));
+    }
+    let keys: Vec<_> = headers.get_all(SEC_WEBSOCKET_KEY).iter().collect();
+    let is_key = matches!(keys.as_slice(), [key] if is_nonce(key.as_bytes()));
+    if !is_key || request.version() != Version::HTTP_11 || !headers.contains_key(HOST) {
+        let message = "a handshake needs HTTP/1.1, Host and a Sec-WebSocket-Key of 16 bytes in base64\n";
+        return Err(refuse(StatusCode::BAD_REQUEST, message, None));
+    }
+    Ok(())
+}
+
+/// Sixteen bytes in base64: 22 characters and two of padding (RFC 6455, section 4.1).
+fn is_nonce(key: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(|byte| is_base64(byte))
+}
+
+/// Whether a comma-separated header has this token, in either case (RFC 9110, section 5.6.1).
+fn offers(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name);
+    let mut tokens = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    tokens.any(|offered| offered.trim().eq_ignore_ascii_case(token))
+}
+
+/// The identity of a request with `Authorization`; `None` without it: the first message authenticates then.
+fn authenticate(http: &Http, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|text| text.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let identity = token.and_then(|token| http.shared.verifier.verify(token, http.shared.wall_clock()).ok());
+    match identity {
+        Some(identity) => Ok(Some(identity)),
+        None => {
+            let message = "the token is not valid; fetch a new one\n";
+            Err(refuse(StatusCode::UNAUTHORIZED, message, Some((WWW_AUTHENTICATE, "Bearer"))))
+        }
+    }
+}
+
+fn refuse(status: StatusCode, message: &'static str, header: Option<(HeaderName, &'static str)>) -> Refusal {
+    let mut response = text(status, message);
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Box::new(response)
+}
