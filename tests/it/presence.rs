@@ -1,0 +1,148 @@
+//! Who is online, and who is told.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Server, assert_fields, assert_timestamp, fence, group, join, list};
+
+async fn presence_of(watcher: &mut Client, user: &str) -> Value {
+    watcher.next_event_where("presence_changed", |p| p["userId"] == json!(user)).await
+}
+
+async fn member(watcher: &mut Client, room: &str, user: &str) -> Value {
+    let reply = join(watcher, room).await;
+    list(&reply, "members").iter().find(|m| m["userId"] == json!(user)).cloned().expect("a member")
+}
+
+#[tokio::test]
+async fn coming_and_going_is_announced_to_those_who_joined_a_common_room() {
+    let server = Server::start(&[("--presence-grace", "100ms")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let mut idle = Client::login(&server, "idle").await;
+    let mut eve = Client::login(&server, "eve").await;
+    let (room, _) = group(&mut ada, &["bob", "idle"]).await;
+    let before = member(&mut ada, &room, "bob").await;
+    assert_eq!(before["status"], json!("offline"));
+    assert!(before.get("lastSeenAt").is_none(), "never seen: {before}");
+
+    let bob = Client::login(&server, "bob").await;
+    let online = presence_of(&mut ada, "bob").await;
+    assert_fields(&online, &["userId", "status"], &[]);
+    assert_eq!(online["status"], json!("online"));
+    let during = member(&mut ada, &room, "bob").await;
+    assert_eq!((&during["status"], during.get("lastSeenAt")), (&json!("online"), None));
+
+    bob.close().await;
+    let offline = presence_of(&mut ada, "bob").await;
+    assert_fields(&offline, &["userId", "status", "lastSeenAt"], &[]);
+    assert_eq!(offline["status"], json!("offline"));
+    assert_timestamp(&offline["lastSeenAt"]);
+    let after = member(&mut ada, &room, "bob").await;
+    assert_eq!((&after["status"], &after["lastSeenAt"]), (&json!("offline"), &offline["lastSeenAt"]));
+
+    fence(&mut ada, &mut idle).await;
+    fence(&mut ada, &mut eve).await;
+    idle.assert_none(&["presence_changed"]);
+    eve.assert_none(&["presence_changed"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_off_counts_as_gone() {
+    let server = Server::start(&[("--presence-grace", "100ms")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let (room, _) = group(&mut ada, &["bob"]).await;
+    join(&mut ada, &room).await;
+    let bob = Client::login(&server, "bob").await;
+    assert_eq!(presence_of(&mut ada, "bob").await["status"], json!("online"));
+    drop(bob);
+    assert_eq!(presence_of(&mut ada, "bob").await["status"], json!("offline"));
+}
+
+#[tokio::test]
+async fn a_user_is_online_until_the_last_of_several_connections_ends() {
+    let server = Server::start(&[("--presence-grace", "100ms")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let (room, _) = group(&mut ada, &["bob", "cyd"]).await;
+    join(&mut ada, &room).await;
+    // More than there are workers, so that they are spread over all of them.
+    let mut connections = Vec::new();
+    for _ in 0..5 {
+        connections.push(Client::login(&server, "bob").await);
+    }
+    assert_eq!(presence_of(&mut ada, "bob").await["status"], json!("online"));
+    let last = connections.pop();
+    for connection in connections {
+        connection.close().await;
+    }
+    // Another user who comes and goes after them tells when an absence of the first would have been announced.
+    Client::login(&server, "cyd").await.close().await;
+    assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!("online"));
+    assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!("offline"));
+    ada.assert_none(&["presence_changed"]);
+    drop(last);
+    assert_eq!(presence_of(&mut ada, "bob").await["status"], json!("offline"));
+}
+
+#[tokio::test]
+async fn a_reload_within_the_grace_is_no_absence() {
+    let server = Server::start(&[("--presence-grace", "2s")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let (room, _) = group(&mut ada, &["bob", "cyd"]).await;
+    join(&mut ada, &room).await;
+    let bob = Client::login(&server, "bob").await;
+    let cyd = Client::login(&server, "cyd").await;
+    for user in ["bob", "cyd"] {
+        assert_eq!(presence_of(&mut ada, user).await["status"], json!("online"));
+    }
+    bob.close().await;
+    let _bob = Client::login(&server, "bob").await;
+    cyd.close().await;
+    // Went after the reload, so announced after the reload would have been.
+    assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!("offline"));
+    ada.assert_none(&["presence_changed"]);
+    assert_eq!(member(&mut ada, &room, "bob").await["status"], json!("online"));
+}
+
+#[tokio::test]
+async fn a_connection_that_never_authenticated_makes_nobody_online() {
+    let server = Server::start(&[]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let (room, _) = group(&mut ada, &["bob"]).await;
+    let mut stranger = Client::connect(&server).await;
+    stranger.fails("auth", json!({"token": "bad"}), "unauthorized").await;
+    stranger.expect_close().await;
+    assert_eq!(member(&mut ada, &room, "bob").await["status"], json!("offline"));
+}
+
+#[tokio::test]
+async fn presence_in_several_common_rooms_is_told_once() {
+    let server = Server::start(&[("--presence-grace", "100ms")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    for _ in 0..4 {
+        let (room, _) = group(&mut ada, &["bob", "cyd"]).await;
+        join(&mut ada, &room).await;
+    }
+    Client::login(&server, "bob").await.close().await;
+    for status in ["online", "offline"] {
+        assert_eq!(presence_of(&mut ada, "bob").await["status"], json!(status));
+    }
+    Client::login(&server, "cyd").await.close().await;
+    for status in ["online", "offline"] {
+        assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!(status));
+    }
+    ada.assert_none(&["presence_changed"]);
+}
+
+#[tokio::test]
+async fn when_somebody_was_last_seen_survives_a_restart() {
+    let mut server = Server::start(&[("--presence-grace", "100ms")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let (room, _) = group(&mut ada, &["bob"]).await;
+    join(&mut ada, &room).await;
+    Client::login(&server, "bob").await.close().await;
+    presence_of(&mut ada, "bob").await;
+    let offline = presence_of(&mut ada, "bob").await;
+    server.terminate();
+    server.restart().await;
+    let mut ada = Client::login(&server, "ada").await;
+    assert_eq!(member(&mut ada, &room, "bob").await["lastSeenAt"], offline["lastSeenAt"]);
+}
