@@ -22,6 +22,8 @@ mod read;
 mod requests;
 mod sessions;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod sweep;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -402,6 +402,17 @@ impl Shard {
     }
 }
 
+#[cfg(test)]
+impl Shard {
+    /// The rooms that are in memory.
+    pub(super) fn live(&self) -> impl Iterator<Item = (ConversationId, &RoomEntry)> {
+        self.rooms.iter().filter_map(|(&conversation, slot)| match slot {
+            Slot::Live(entry) => Some((conversation, &**entry)),
+            Slot::Opening(_) => None,
+        })
+    }
+}
+
 fn forget(rooms_of: &mut HashMap<UserId, Vec<ConversationId>>, user: &UserId, conversation: ConversationId) {
     if let Some(rooms) = rooms_of.get_mut(user) {
         rooms.retain(|&other| other != conversation);
