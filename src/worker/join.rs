@@ -13,8 +13,8 @@ use crate::rooms::JoinPlan;
 use crate::store::StoreError;
 
 use super::context::Context;
+use super::entry::{RoomEntry, conversation_payload};
 use super::input::{Asker, Input, PendingJoin, RoomInput, SessionInput, Since};
-use super::shard::{RoomEntry, conversation_payload};
 
 /// How often a join reads the store again because the room moved on past what it keeps in memory meanwhile.
 const MAX_ATTEMPTS: u8 = 5;

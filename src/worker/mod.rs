@@ -10,6 +10,7 @@
 mod audience;
 mod connection;
 mod context;
+mod entry;
 mod input;
 mod invites;
 mod join;
