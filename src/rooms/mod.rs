@@ -16,6 +16,6 @@ pub use presence::Presence;
 pub use rate::{Rate, Schedule};
 pub use recent::RecentEvents;
 pub use room::{JoinPlan, Room};
-pub use sequencer::Sequencer;
+pub use sequencer::{ReadEnd, Sequencer};
 pub use snapshot::{InviteHash, MemberRecord, RoomSnapshot};
 pub use typing::{TypingLeases, TypingStart};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -10,7 +11,7 @@ use crate::protocol::{
     Conversation, ConversationId, ConversationKind, EventFrame, LogEvent, Member, Message, Role, Seq, UnixMillis, UserId,
 };
 
-use super::{InviteHash, Moment, RecentEvents, RoomSnapshot, Sequencer, TypingLeases};
+use super::{InviteHash, Moment, ReadEnd, RecentEvents, RoomSnapshot, Sequencer, TypingLeases};
 
 /// A member with the counts from which `unread` follows in O(1): all messages, less one's own, less those seen.
 #[derive(Debug)]
@@ -138,14 +139,24 @@ impl Room {
         Some((event, frame))
     }
 
-    /// Since when an event is missing, so that the store should be read after `head()`.
+    /// Since when an event is or may be missing.
     pub fn waiting_since(&self) -> Option<Moment> {
         self.sequencer.waiting_since()
     }
 
-    /// The store was asked for what is missing.
-    pub fn restart_waiting(&mut self, now: Moment) {
-        self.sequencer.restart_waiting(now);
+    /// Something may have been committed of which nobody will tell.
+    pub fn handle_doubt(&mut self, now: Moment) {
+        self.sequencer.handle_doubt(now);
+    }
+
+    /// The position after which the store must be read now, because something has been missing for `timeout`.
+    pub fn next_read(&mut self, now: Moment, timeout: Duration) -> Option<Seq> {
+        self.sequencer.next_read(now, timeout)
+    }
+
+    /// The read is over; its events have been handled.
+    pub fn handle_read_end(&mut self, end: ReadEnd, now: Moment) {
+        self.sequencer.handle_read_end(end, now);
     }
 
     fn apply(&mut self, event: &LogEvent) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hashbrown::HashSet;
 
-use crate::protocol::{ConversationId, ConversationKind, ErrorCode, UserId, encode};
-use crate::rooms::{Moment, Room, TypingStart};
-use crate::store::NewMessage;
+use crate::protocol::{ConversationId, ConversationKind, ErrorCode, LogEvent, UserId, encode};
+use crate::rooms::{Moment, ReadEnd, Room, TypingStart};
+use crate::store::{NewMessage, StoreError};
 
 use super::context::Context;
 use super::input::{Activity, Asker, Delivery, DeliveryKind, Input, RoomInput, SessionInput};
@@ -26,7 +26,7 @@ pub(super) struct RoomEntry {
     pub(super) room: Room,
     /// Connections in the audience, by worker.
     pub(super) audience: Box<[usize]>,
-    /// Writes of which the store has not told the outcome; the room stays until it has.
+    /// Writes and reads of which the store has not told the outcome; the room stays until it has.
     pub(super) in_flight: usize,
     pub(super) used_at: Moment,
     activity_sent_at: Option<Moment>,
@@ -148,13 +148,32 @@ impl RoomEntry {
         }
     }
 
-    pub(super) fn ask_for_gap_if_time(&mut self, context: &Context) {
-        if self.room.waiting_since().is_some_and(|since| context.now.since(since) >= GAP_TIMEOUT) {
-            self.room.restart_waiting(context.now);
-            let (mailbox, conversation) = (context.mailbox(), self.room.id());
-            let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForGap(result))));
-            context.shared.store.load_events(conversation, self.room.head(), GAP_PAGE, done);
+    pub(super) fn read_gap_if_time(&mut self, context: &Context) {
+        let Some(after) = self.room.next_read(context.now, GAP_TIMEOUT) else { return };
+        self.in_flight += 1;
+        let (mailbox, conversation) = (context.mailbox(), self.room.id());
+        let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForGap(result))));
+        context.shared.store.load_events(conversation, after, GAP_PAGE, done);
+    }
+
+    /// A write failed. If it may have been done nonetheless, or if the store knows of a leaving that the room does not, there is
+    /// an event of which nobody will tell.
+    pub(super) fn handle_failed_write(&mut self, asker: &Asker, error: StoreError, context: &mut Context) {
+        match error {
+            StoreError::Unavailable => self.room.handle_doubt(context.now),
+            StoreError::NotFound if self.room.is_member(asker.user.as_str()) => self.room.handle_doubt(context.now),
+            StoreError::NotFound | StoreError::Conflict | StoreError::Forbidden | StoreError::MembersFull => {}
         }
+        context.refuse_by_store(asker, error);
+    }
+}
+
+/// How far a read for a gap went.
+pub(super) fn read_end(events: &Result<Vec<LogEvent>, StoreError>) -> ReadEnd {
+    match events {
+        Ok(events) if events.len() < GAP_PAGE => ReadEnd::Head,
+        Ok(_) => ReadEnd::Page,
+        Err(_) => ReadEnd::Failed,
     }
 }
 

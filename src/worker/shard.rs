@@ -10,7 +10,7 @@ use crate::rooms::{RecentEvents, Room, RoomSnapshot};
 use crate::store::{Appended, Left, NewMessage, ReadMark, StoreError};
 
 use super::context::Context;
-use super::entry::{RoomEntry, conversation_payload};
+use super::entry::{RoomEntry, conversation_payload, read_end};
 use super::input::{Asker, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput};
 
 /// How long a room without an audience stays in memory.
@@ -99,13 +99,7 @@ impl Shard {
             RoomInput::MarkedRead(asker, result) => self.handle_marked_read(conversation, &asker, result, context),
             RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
             RoomInput::EventsForJoin(join, result) => entry.handle_events_for_join(*join, result, &self.online, context),
-            RoomInput::EventsForGap(result) => {
-                if let Ok(events) = result {
-                    for event in events {
-                        self.release(conversation, event, context);
-                    }
-                }
-            }
+            RoomInput::EventsForGap(result) => self.handle_events_for_gap(conversation, result, context),
             RoomInput::AudienceLost { worker } => entry.audience[worker] = entry.audience[worker].saturating_sub(1),
             RoomInput::Disconnected { user, connection } => {
                 if entry.room.typing.handle_disconnect(user.as_str(), connection) {
@@ -170,12 +164,14 @@ impl Shard {
         result: Result<Appended, StoreError>,
         context: &mut Context,
     ) {
-        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
-            entry.in_flight -= 1;
-        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
         let Appended { message, duplicate } = match result {
             Ok(appended) => appended,
-            Err(error) => return context.refuse_by_store(asker, error),
+            Err(error) => {
+                entry.handle_failed_write(asker, error, context);
+                return self.note_due(conversation);
+            }
         };
         if duplicate {
             context.metrics().duplicates.add(1);
@@ -190,9 +186,8 @@ impl Shard {
             }
             object.end();
         });
-        if !duplicate {
-            self.release(conversation, LogEvent::MessageCreated(message), context);
-        }
+        // A repeat, too: it may be the first that is heard of a message whose commit was not answered.
+        self.release(conversation, LogEvent::MessageCreated(message), context);
     }
 
     fn handle_marked_read(
@@ -226,15 +221,35 @@ impl Shard {
         result: Result<Left, StoreError>,
         context: &mut Context,
     ) {
-        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
-            entry.in_flight -= 1;
-        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
         match result {
             Ok(left) => {
                 context.reply(asker, conversation_payload(conversation));
                 self.release(conversation, left.event, context);
             }
-            Err(error) => context.refuse_by_store(asker, error),
+            Err(error) => {
+                entry.handle_failed_write(asker, error, context);
+                self.note_due(conversation);
+            }
+        }
+    }
+
+    fn handle_events_for_gap(
+        &mut self,
+        conversation: ConversationId,
+        result: Result<Vec<LogEvent>, StoreError>,
+        context: &mut Context,
+    ) {
+        let end = read_end(&result);
+        for event in result.unwrap_or_default() {
+            self.release(conversation, event, context);
+        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
+        entry.room.handle_read_end(end, context.now);
+        if entry.room.waiting_since().is_some() {
+            self.note_due(conversation);
         }
     }
 
@@ -245,8 +260,11 @@ impl Shard {
         }
         let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
         if !entry.answer_with_conversation(asker, context) {
-            // Their own event is still kept back for one before it: by the time they ask again it has been released.
+            // Their own event is kept back for one before it, or was committed without an answer: when they ask again, it has
+            // been released.
+            entry.room.handle_doubt(context.now);
             context.refuse_by_store(asker, StoreError::Unavailable);
+            self.note_due(conversation);
         }
     }
 
@@ -321,7 +339,7 @@ impl Shard {
             }
             entry.tell_reads_if_time(context);
             entry.tell_activity_if_time(&self.online, context);
-            entry.ask_for_gap_if_time(context);
+            entry.read_gap_if_time(context);
             let is_waiting = entry.room.waiting_since().is_some();
             if !entry.room.typing.is_empty() || entry.room.has_reads() || entry.has_activity || is_waiting {
                 self.note_due(conversation);

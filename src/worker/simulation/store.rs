@@ -50,6 +50,8 @@ struct State {
     synced: MemoryStore,
     /// All that was synced, in order, so that an older state can be made again.
     history: Vec<Replay>,
+    /// So many of these are never lost: the conversations themselves.
+    never_lost: usize,
     invites: BTreeMap<InviteHash, ConversationId>,
     lines: BTreeMap<Option<ConversationId>, Line>,
     reads: Vec<Load>,
@@ -73,6 +75,7 @@ impl FaultyStore {
             epochs: 0,
             synced: MemoryStore::new(),
             history: Vec::new(),
+            never_lost: 0,
             invites: BTreeMap::new(),
             lines: BTreeMap::new(),
             reads: Vec::new(),
@@ -128,7 +131,7 @@ impl FaultyStore {
     /// Brings a backup back in which the last `lost` writes are missing. That is a new epoch, unless the store lies.
     pub(super) fn rewind(&self, lost: usize, is_told: bool) {
         let mut state = self.lock();
-        let kept = state.history.len().saturating_sub(lost);
+        let kept = state.history.len().saturating_sub(lost).max(state.never_lost);
         state.history.truncate(kept);
         state.synced = MemoryStore::new();
         state.history.iter().for_each(|replay| replay(&state.synced));
@@ -160,6 +163,8 @@ impl FaultyStore {
         }
         let created = self.write_elsewhere(move |store, done| store.create_conversation(new.clone(), done));
         assert!(created.is_ok_and(|created| !created.existed));
+        let mut state = self.lock();
+        state.never_lost = state.history.len();
     }
 
     /// What the log durably holds after `after`.
