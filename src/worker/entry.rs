@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::protocol::{ConversationId, ConversationKind, ErrorCode, LogEvent, UserId, encode};
 use crate::rooms::{Moment, ReadEnd, Room, TypingStart};
 use crate::store::{NewMessage, StoreError};
 
 use super::context::Context;
-use super::input::{Activity, Asker, Delivery, DeliveryKind, Input, RoomInput, SessionInput};
+use super::input::{Activity, Asker, ConnectionKey, Delivery, DeliveryKind, Input, RoomInput, RoomRequest, SessionInput};
 
 /// Shortest time between two `conversation_activity` of one conversation (PROTOCOL.md section 5).
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +28,9 @@ pub(super) struct RoomEntry {
     pub(super) audience: Box<[usize]>,
     /// Writes and reads of which the store has not told the outcome; the room stays until it has.
     pub(super) in_flight: usize,
+    /// Connections with a join that waits for the store, and what they asked of their place in the audience after it: that is
+    /// done in its order, so that who joins and then leaves has left. `max_in_flight` of each connection bounds it.
+    pub(super) joining: HashMap<(usize, ConnectionKey), Vec<(Asker, RoomRequest)>>,
     pub(super) used_at: Moment,
     activity_sent_at: Option<Moment>,
     pub(super) has_activity: bool,
@@ -43,6 +46,7 @@ impl RoomEntry {
             room,
             audience: vec![0; context.mailboxes.len()].into_boxed_slice(),
             in_flight: 0,
+            joining: HashMap::new(),
             used_at: context.now,
             activity_sent_at: None,
             has_activity: false,

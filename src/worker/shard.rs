@@ -98,7 +98,13 @@ impl Shard {
             RoomInput::Appended(asker, result) => self.handle_appended(conversation, &asker, result, context),
             RoomInput::MarkedRead(asker, result) => self.handle_marked_read(conversation, &asker, result, context),
             RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
-            RoomInput::EventsForJoin(join, result) => entry.handle_events_for_join(*join, result, &self.online, context),
+            RoomInput::EventsForJoin(join, result) => {
+                let later = entry.joining.remove(&join.asker.place()).unwrap_or_default();
+                entry.handle_events_for_join(*join, result, &self.online, context);
+                for (asker, request) in later {
+                    self.handle_request(conversation, asker, request, context);
+                }
+            }
             RoomInput::EventsForGap(result) => self.handle_events_for_gap(conversation, result, context),
             RoomInput::AudienceLost { worker } => entry.audience[worker] = entry.audience[worker].saturating_sub(1),
             RoomInput::Disconnected { user, connection } => {
@@ -116,6 +122,11 @@ impl Shard {
         let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
         if !entry.room.is_member(asker.user.as_str()) {
             return context.refuse_by_store(&asker, StoreError::NotFound);
+        }
+        if matches!(request, RoomRequest::Join { .. } | RoomRequest::Leave)
+            && let Some(later) = entry.joining.get_mut(&asker.place())
+        {
+            return later.push((asker, request));
         }
         match request {
             RoomRequest::Join { since, limit } => entry.join(asker, since, limit, &self.online, context),
