@@ -385,15 +385,41 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
     }
 }
 
+/// What a simulation must have come across to be worth anything, as series of the metrics.
+const SIGHTS: [&str; 7] = [
+    "parlor_recoveries_total",
+    "parlor_duplicates_total",
+    "parlor_pauses_total",
+    "parlor_errors_total{code=\"unavailable\"}",
+    "parlor_errors_total{code=\"not_found\"}",
+    "parlor_errors_total{code=\"conflict\"}",
+    "parlor_closes_total{code=\"4003\"}",
+];
+
 #[test]
 fn the_promises_hold_whatever_store_and_network_do() {
+    let mut seen = [0; SIGHTS.len()];
     for seed in seeds(SEEDS) {
-        let run = || Simulation::new(seed, Honesty::Honest).run();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-            eprintln!("failed with PARLOR_SEED={seed}");
-            std::panic::resume_unwind(panic);
+        let run = || {
+            let mut simulation = Simulation::new(seed, Honesty::Honest);
+            simulation.run();
+            simulation.shared.metrics.render()
+        };
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(metrics) => {
+                for (sum, sight) in seen.iter_mut().zip(SIGHTS) {
+                    let count = metrics.lines().find_map(|line| line.strip_prefix(sight)).expect("a series");
+                    *sum += count.trim().parse::<u64>().expect("a number");
+                }
+            }
+            Err(panic) => {
+                eprintln!("failed with PARLOR_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
         }
     }
+    println!("{:?}", SIGHTS.iter().zip(seen).collect::<Vec<_>>());
+    assert!(seeds(SEEDS).count() < 100 || seen.iter().all(|&count| count > 0), "not all is simulated: {SIGHTS:?}, {seen:?}");
 }
 
 #[test]
