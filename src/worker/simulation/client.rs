@@ -71,6 +71,8 @@ pub(super) struct Client {
     requests: u64,
     sent: BTreeMap<ConversationId, Vec<String>>,
     recovery_limit: u64,
+    /// Whether it does not retry what may have been done.
+    gives_up: bool,
 }
 
 impl Client {
@@ -84,6 +86,7 @@ impl Client {
             requests: 0,
             sent: BTreeMap::new(),
             recovery_limit: recovery_limit as u64,
+            gives_up: device % 3 == 2,
         }
     }
 
@@ -132,12 +135,7 @@ impl Client {
             11 => {
                 self.ask("leave_conversation", json!({ "conversationId": conversation.to_string() }), Asked::Leave(conversation))
             }
-            12 => self.want(conversation, Wish::LeaveGroup),
-            13 | 14 => {
-                if let Some(code) = code {
-                    self.want(conversation, Wish::JoinGroup { code: code.to_owned() });
-                }
-            }
+            12..=14 => self.change_membership(conversation, code, random),
             15 => {
                 let own = self.sent.get(&conversation).map_or(&[][..], Vec::as_slice);
                 let is_known = |id: &&String| oracle.is_acknowledged(conversation, &self.user, id);
@@ -153,6 +151,18 @@ impl Client {
             18 => self.set_stalled(random.bool()),
             _ => self.retry(),
         }
+    }
+
+    /// Joins or leaves the group.
+    pub(super) fn change_membership(&mut self, conversation: ConversationId, code: Option<&str>, random: &mut fastrand::Rng) {
+        match code {
+            Some(code) if random.usize(..5) > 1 => self.join_group(conversation, code),
+            Some(_) | None => self.want(conversation, Wish::LeaveGroup),
+        }
+    }
+
+    pub(super) fn join_group(&mut self, conversation: ConversationId, code: &str) {
+        self.want(conversation, Wish::JoinGroup { code: code.to_owned() });
     }
 
     pub(super) fn want_to_send(&mut self, conversation: ConversationId, random: &mut fastrand::Rng) {
@@ -312,6 +322,7 @@ impl Client {
         let intent = &mut self.intents[at];
         intent.is_asked = false;
         match (&intent.wish, code) {
+            (Wish::Send { .. } | Wish::LeaveGroup, "unavailable") if self.gives_up => {}
             (_, "unavailable") => return,
             (Wish::Forge { .. }, "conflict") | (Wish::LeaveGroup, "forbidden") | (_, "not_found") => {}
             (wish, code) => panic!("{wish:?} gets {code}"),

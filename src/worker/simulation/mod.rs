@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use client::Client;
 use oracle::Oracle;
-use store::FaultyStore;
+use store::{Fate, FaultyStore};
 
 use super::{Input, Moment, SessionInput, Shared, Upgraded, Worker, mailbox};
 use crate::auth::{AuthConfig, Identity, InviteKey, Secret, Verifier, invite_hash};
@@ -35,6 +35,8 @@ const STEPS: usize = 500;
 const MAX_WORKERS: usize = 3;
 const USERS: [&str; 4] = ["ann", "bob", "cyd", "dan"];
 const CLIENTS: usize = 7;
+/// The conversation in which little is said and whose members come and go.
+const CHANGEABLE: usize = 1;
 /// The wall clock at the start: 2026-11-24.
 const START: u64 = 1_795_512_600_000;
 /// Most rounds without faults until everybody must be served.
@@ -234,8 +236,13 @@ impl Simulation {
         let client = self.random.usize(..CLIENTS);
         match self.random.usize(..1_000) {
             0..=249 => {
-                let Conversation { id, ref code } = self.conversations[self.random.usize(..self.conversations.len())];
-                self.clients[client].act(id, code.as_deref(), &mut self.random, &self.oracle);
+                let at = self.random.usize(..self.conversations.len());
+                let (Conversation { id, code }, random) = (&self.conversations[at], &mut self.random);
+                if at == CHANGEABLE && random.usize(..4) > 0 {
+                    self.clients[client].change_membership(*id, code.as_deref(), random);
+                } else {
+                    self.clients[client].act(*id, code.as_deref(), random, &self.oracle);
+                }
             }
             250..=449 => self.clients[client].read(&mut self.oracle),
             450..=679 => {
@@ -261,17 +268,7 @@ impl Simulation {
         self.store.end_faults();
         let mut quiet_rounds = 0;
         for _ in 0..MAX_ROUNDS {
-            for client in 0..CLIENTS {
-                if !self.clients[client].is_connected() {
-                    self.connect(client);
-                }
-                self.clients[client].set_stalled(false);
-                self.clients[client].read(&mut self.oracle);
-                self.clients[client].retry();
-            }
-            (0..self.workers.len()).for_each(|worker| self.turn(worker));
-            while self.store.step() {}
-            self.millis += 120;
+            self.round();
             let is_quiet = self.clients.iter().all(Client::is_at_rest);
             quiet_rounds = if is_quiet { quiet_rounds + 1 } else { 0 };
             if quiet_rounds == QUIET_ROUNDS {
@@ -279,6 +276,21 @@ impl Simulation {
             }
         }
         panic!("somebody waits for ever");
+    }
+
+    /// Everybody has a turn, and the store does all that it was asked.
+    fn round(&mut self) {
+        for client in 0..CLIENTS {
+            if !self.clients[client].is_connected() {
+                self.connect(client);
+            }
+            self.clients[client].set_stalled(false);
+            self.clients[client].read(&mut self.oracle);
+            self.clients[client].retry();
+        }
+        (0..self.workers.len()).for_each(|worker| self.turn(worker));
+        while self.store.step() {}
+        self.millis += 120;
     }
 
     /// Nothing is under way, and the rooms know who listens.
@@ -420,6 +432,45 @@ fn the_promises_hold_whatever_store_and_network_do() {
     }
     println!("{:?}", SIGHTS.iter().zip(seen).collect::<Vec<_>>());
     assert!(seeds(SEEDS).count() < 100 || seen.iter().all(|&count| count > 0), "not all is simulated: {SIGHTS:?}, {seen:?}");
+}
+
+/// Everybody is there, ann has joined the group of ann and bob, and nothing goes wrong by chance.
+fn calm() -> (Simulation, ConversationId, Box<str>) {
+    let mut simulation = Simulation::new(1, Honesty::Honest);
+    simulation.come_to_rest();
+    let Conversation { id, ref code } = simulation.conversations[CHANGEABLE];
+    let code = code.clone().expect("a group");
+    simulation.clients[0].join(id, 50);
+    simulation.come_to_rest();
+    (simulation, id, code)
+}
+
+#[test]
+fn a_message_that_was_stored_without_an_answer_reaches_the_others_unasked() {
+    let (mut simulation, id, _) = calm();
+    let before = simulation.oracle.head(id);
+    simulation.store.set_fate(Some(Fate::OutcomeUnknown));
+    simulation.clients[5].want_to_send(id, &mut simulation.random);
+    (0..5).for_each(|_| simulation.round());
+    simulation.store.set_fate(None);
+    simulation.come_to_rest();
+    assert_eq!(simulation.oracle.head(id), before + 1);
+    assert_eq!(simulation.clients[0].next_seq(id), Some(before + 2));
+}
+
+#[test]
+fn who_became_a_member_without_an_answer_gets_in_by_asking_again() {
+    let (mut simulation, id, code) = calm();
+    let before = simulation.oracle.head(id);
+    simulation.store.set_fate(Some(Fate::OutcomeUnknown));
+    simulation.clients[2].join_group(id, &code);
+    (0..5).for_each(|_| simulation.round());
+    simulation.store.set_fate(None);
+    simulation.come_to_rest();
+    simulation.clients[2].join(id, 50);
+    simulation.come_to_rest();
+    assert_eq!(simulation.clients[0].next_seq(id), Some(before + 2), "ann is told");
+    assert_eq!(simulation.clients[2].next_seq(id), Some(before + 2), "cyd is in");
 }
 
 #[test]

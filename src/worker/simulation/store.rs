@@ -22,7 +22,7 @@ type Replay = Arc<dyn Fn(&MemoryStore) + Send + Sync>;
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Committed,
     FailedBefore,
     /// Committed, but the caller is told that the store did not answer.
@@ -44,6 +44,8 @@ struct Line {
 struct State {
     random: fastrand::Rng,
     has_faults: bool,
+    /// What becomes of every batch, if it is not left to chance.
+    fate: Option<Fate>,
     epoch: Arc<str>,
     epochs: u64,
     /// What was synced. What was not is in `lines` only and goes with a crash.
@@ -71,6 +73,7 @@ impl FaultyStore {
         let state = State {
             random: fastrand::Rng::with_seed(seed),
             has_faults: true,
+            fate: None,
             epoch: Arc::from("epoch-0"),
             epochs: 0,
             synced: MemoryStore::new(),
@@ -144,6 +147,11 @@ impl FaultyStore {
 
     pub(super) fn end_faults(&self) {
         self.lock().has_faults = false;
+    }
+
+    /// Decides what becomes of every batch, or leaves it to chance again.
+    pub(super) fn set_fate(&self, fate: Option<Fate>) {
+        self.lock().fate = fate;
     }
 
     /// A write by another node, of which this one never hears.
@@ -223,11 +231,11 @@ impl FaultyStore {
 
 impl State {
     fn commit(&mut self, conversation: Option<ConversationId>) {
-        let fate = match self.random.usize(..16) {
+        let fate = self.fate.unwrap_or(match self.random.usize(..16) {
             0 if self.has_faults => Fate::FailedBefore,
             1 | 2 if self.has_faults => Fate::OutcomeUnknown,
             _ => Fate::Committed,
-        };
+        });
         let before = conversation.map(|id| self.head(id));
         let count = self.random.usize(1..=MAX_BATCH);
         let line = self.lines.entry(conversation).or_default();
