@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows a socket, a clock, randomness, a store or tokio; `worker/` executes what is decided here.
 
+#[cfg(any(test, fuzzing))]
+pub mod harness;
 mod moment;
 mod presence;
 mod rate;
