@@ -171,3 +171,6 @@ fn concatenate<'a>(buffer: &mut Vec<u8>, deliveries: impl Iterator<Item = &'a De
     }
     Rc::from(buffer.as_slice())
 }
+
+#[cfg(test)]
+mod tests;
