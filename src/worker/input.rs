@@ -8,7 +8,7 @@ use crate::protocol::frame::Decoder;
 use crate::protocol::request::ActionName;
 use crate::protocol::{ConversationId, LogEvent, MessageId, Seq, UnixMillis, UserId};
 use crate::rooms::RoomSnapshot;
-use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, ReadMark, StoreError};
+use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, MessageRange, ReadMark, StoreError};
 
 /// Names a connection of one worker; a later connection in the same place has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,18 @@ pub(crate) struct PresenceChange {
     pub(super) name: Arc<str>,
     /// `None`: online. Else when they were last seen.
     pub(super) last_seen_at: Option<UnixMillis>,
+    /// Where the rooms with an audience are to be reported, so that each connection is told once however many rooms it shares
+    /// with the user; `None` when only the name is new.
+    pub(super) announcement: Option<Announcement>,
+}
+
+/// One change of presence on its way to the audiences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    /// The user's home.
+    pub(super) home: usize,
+    /// Counts the home's announcements.
+    pub(super) number: u64,
 }
 
 /// A WebSocket after its handshake.
@@ -107,12 +119,14 @@ pub(crate) enum SessionInput {
     Deliver(Delivery),
     /// A frame for every connection of a user.
     ToUser { user: UserId, frame: Arc<[u8]> },
+    /// A worker's rooms with this member and an audience, by the worker that has the audience.
+    PresenceRooms { number: u64, rooms: Vec<Vec<ConversationId>> },
     /// A frame for the audiences of these conversations, once for each connection.
     PresenceFrame { conversations: Vec<ConversationId>, frame: Arc<[u8]> },
     /// A conversation moved on: tell those members' connections that are not in its audience.
     Activity(Arc<Activity>),
     /// The store has read a page for a request.
-    MessagesLoaded(Asker, Result<MessagePage, StoreError>),
+    MessagesLoaded(Asker, MessageRange, Result<MessagePage, StoreError>),
     /// The store has read a page for a request.
     ConversationsLoaded(Asker, Result<ConversationPage, StoreError>),
     /// The store has looked up an invite code. The address is for the limit on wrong ones.
@@ -211,5 +225,7 @@ pub(crate) struct PendingJoin {
     pub(super) asker: Asker,
     pub(super) after: Seq,
     pub(super) recovered: bool,
+    /// How many events it gets if its position is of no use.
+    pub(super) limit: usize,
     pub(super) attempts: u8,
 }

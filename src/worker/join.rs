@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use crate::protocol::limits::MAX_LISTED_MEMBERS;
+use crate::protocol::limits::{MAX_LISTED_MEMBERS, MAX_REPLY_BYTES};
 use crate::protocol::{EventFrame, LogEvent, UserId, encode};
 use crate::rooms::JoinPlan;
 use crate::store::StoreError;
 
 use super::context::Context;
 use super::input::{Asker, Input, PendingJoin, RoomInput, SessionInput, Since};
-use super::shard::{RoomEntry, conversation_payload};
+use super::room_entry::{RoomEntry, conversation_payload};
 
 /// How often a join reads the store again because the room moved on past what it keeps in memory meanwhile.
 const MAX_ATTEMPTS: u8 = 5;
@@ -30,7 +30,7 @@ impl RoomEntry {
     ) {
         let since = since.filter(|since| *since.epoch == *context.epoch).map(|since| since.seq);
         let JoinPlan { after, recovered } = self.room.plan_join(since, limit, context.limits().recovery_limit);
-        self.continue_join(PendingJoin { asker, after, recovered, attempts: 0 }, &[], online, context);
+        self.continue_join(PendingJoin { asker, after, recovered, limit, attempts: 0 }, &[], online, context);
     }
 
     /// Finishes a join if `read` and what is in memory reach from its position to the head, else reads the store.
@@ -40,7 +40,14 @@ impl RoomEntry {
         let read = &read[..read.partition_point(|event| event.seq() <= head)];
         let reached = read.last().map_or(join.after, LogEvent::seq);
         if self.room.recent_after(reached).is_some() {
-            return self.finish_join(&join, read, reached, online, context);
+            let kept = fitting(read);
+            if kept < read.len() && join.recovered {
+                // Too much for one reply, and a recovery is never partial: they start afresh.
+                let JoinPlan { after, recovered } = self.room.plan_join(None, join.limit, 0);
+                let read = &read[read.partition_point(|event| event.seq() <= after)..];
+                return self.continue_join(PendingJoin { after, recovered, ..join }, read, online, context);
+            }
+            return self.finish_join(&join, &read[read.len() - kept..], reached, online, context);
         }
         if join.attempts == MAX_ATTEMPTS {
             return context.refuse_by_store(&join.asker, StoreError::Unavailable);
@@ -153,6 +160,16 @@ impl RoomEntry {
         });
         true
     }
+}
+
+/// How many of the newest events fit into one reply.
+fn fitting(events: &[LogEvent]) -> usize {
+    let mut room = MAX_REPLY_BYTES;
+    let mut fits = |event: &&LogEvent| {
+        room = room.saturating_sub(event.size());
+        room > 0
+    };
+    events.iter().rev().take_while(|event| fits(event)).count()
 }
 
 /// An event of a join's reply, from the store or from memory.

@@ -7,12 +7,14 @@
 //! [`sessions`] is the side that has sockets, [`shard`] the side that has rooms. They speak to each other by [`input::Input`]
 //! only, also within one worker, so that the order of what a connection gets is that of one queue.
 
+mod announcements;
 mod audience;
 mod connection;
 mod context;
 mod input;
 mod invites;
 mod join;
+mod lifecycle;
 mod mailbox;
 mod outbox;
 mod outgoing;
@@ -20,6 +22,7 @@ mod pace;
 mod poller;
 mod read;
 mod requests;
+mod room_entry;
 mod sessions;
 mod shard;
 mod sweep;

@@ -77,9 +77,8 @@ async fn a_handshake_that_does_not_end_in_time_is_ended() {
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let server = Server::start(&[]).await;
-    let mut raw = Raw::tcp(server.address()).await;
-    raw.write(format!("GET /ws HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(64 * 1024)).as_bytes()).await.ok();
-    raw.expect_end().await;
+    let head = format!("GET /ws HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(64 * 1024));
+    assert_eq!(http::request(server.address(), &head).await.status, 431);
     assert_eq!(http::get(server.address(), "/healthz").await.status, 200);
 }
 
