@@ -168,7 +168,10 @@ impl Client {
             Opcode::TEXT => self.file(serde_json::from_slice(&frame.payload).expect("the server sends JSON")),
             Opcode::PING => self.raw.send(Frame::new(Opcode::PONG, frame.payload)).await,
             Opcode::PONG => {}
-            Opcode::CLOSE => return false,
+            Opcode::CLOSE => {
+                self.raw.send(frame).await;
+                return false;
+            }
             other => panic!("the server sent {other:?}"),
         }
         true
