@@ -37,6 +37,13 @@ async fn unsupported_data_1003() {
         raw.send(Frame::new(Opcode::BINARY, "{}")).await;
         assert_eq!(raw.expect_close().await.0, 1003);
     }
+    // By its first byte: nothing else about the message matters, be it unfinished or in the midst of a text.
+    for before in [Vec::new(), Frame::unfinished(Opcode::TEXT, "{").encode()] {
+        let mut raw = Raw::login(&server, "ada").await;
+        raw.write(&before).await.expect("the connection is open");
+        raw.send(Frame::unfinished(Opcode::BINARY, "")).await;
+        assert_eq!(raw.expect_close().await.0, 1003);
+    }
 }
 
 #[tokio::test]
