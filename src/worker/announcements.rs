@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::protocol::{ConversationId, UnixMillis, UserId, encode};
+use crate::protocol::{UnixMillis, UserId, encode};
 
 use super::context::Context;
-use super::input::{Announcement, PresenceChange, SessionInput};
+use super::input::{Announcement, PresenceChange, PresenceRoom, SessionInput};
 use super::lifecycle::tell_everybody;
 
 /// An announcement whose rooms are being collected.
@@ -19,7 +19,7 @@ struct Collecting {
     last_seen_at: Option<UnixMillis>,
     missing: usize,
     /// By the worker that has the audiences.
-    rooms: Vec<Vec<ConversationId>>,
+    rooms: Vec<Vec<PresenceRoom>>,
 }
 
 /// The announcements of one home. Every worker reports within a tick, so that what is collected is what changed meanwhile; and
@@ -42,7 +42,7 @@ impl Announcements {
     }
 
     /// Takes one worker's report; after the last one the audiences are told.
-    pub(super) fn handle_rooms(&mut self, number: u64, rooms: Vec<Vec<ConversationId>>, context: &mut Context) {
+    pub(super) fn handle_rooms(&mut self, number: u64, rooms: Vec<Vec<PresenceRoom>>, context: &mut Context) {
         let Some(collecting) = self.collecting.get_mut(&number) else { return };
         for (all, some) in collecting.rooms.iter_mut().zip(rooms) {
             all.extend(some);
@@ -54,11 +54,9 @@ impl Announcements {
         let Some(Collecting { user, last_seen_at, rooms, .. }) = self.collecting.remove(&number) else { return };
         let is_online = last_seen_at.is_none();
         let frame = context.event("presence_changed", |out| encode::presence_payload(out, &user, is_online, last_seen_at));
-        for (worker, conversations) in rooms.into_iter().enumerate() {
-            if !conversations.is_empty() {
-                let frame = Arc::clone(&frame);
-                context.send_to_session(worker, SessionInput::PresenceFrame { conversations, frame });
-            }
+        for (worker, rooms) in rooms.into_iter().enumerate().filter(|(_, rooms)| !rooms.is_empty()) {
+            let (user, frame) = (user.clone(), Arc::clone(&frame));
+            context.send_to_session(worker, SessionInput::PresenceFrame { user, rooms, frame });
         }
     }
 }

@@ -110,7 +110,7 @@ pub(crate) enum SessionInput {
     /// Answers a request: a whole frame, or nothing for a request without `requestId`.
     Reply { connection: ConnectionKey, frame: Option<Arc<[u8]>> },
     /// Answers a join and makes the connection part of the room's audience, in this place of the order.
-    Subscribe { connection: ConnectionKey, conversation: ConversationId, frame: Option<Arc<[u8]>>, request_id: Option<Box<str>> },
+    Subscribe(Subscription),
     /// Answers a leave and takes the connection out of the audience.
     Unsubscribe { connection: ConnectionKey, conversation: ConversationId, frame: Option<Arc<[u8]>> },
     /// The user is no member any more: none of their connections stays in the audience.
@@ -120,9 +120,9 @@ pub(crate) enum SessionInput {
     /// A frame for every connection of a user.
     ToUser { user: UserId, frame: Arc<[u8]> },
     /// A worker's rooms with this member and an audience, by the worker that has the audience.
-    PresenceRooms { number: u64, rooms: Vec<Vec<ConversationId>> },
-    /// A frame for the audiences of these conversations, once for each connection.
-    PresenceFrame { conversations: Vec<ConversationId>, frame: Arc<[u8]> },
+    PresenceRooms { number: u64, rooms: Vec<Vec<PresenceRoom>> },
+    /// A change of this user's presence, for the audiences of these rooms: once for each connection, and not for their own.
+    PresenceFrame { user: UserId, rooms: Vec<PresenceRoom>, frame: Arc<[u8]> },
     /// A conversation moved on: tell those members' connections that are not in its audience.
     Activity(Arc<Activity>),
     /// The store has read a page for a request.
@@ -133,6 +133,24 @@ pub(crate) enum SessionInput {
     GroupJoined(Asker, IpAddr, Result<Joined, StoreError>),
     /// The store has created a conversation, or could not.
     Created(Asker, Result<crate::store::Created, StoreError>),
+}
+
+/// A place in a room's audience, and the reply that comes before the first live event.
+pub(crate) struct Subscription {
+    pub(super) connection: ConnectionKey,
+    pub(super) conversation: ConversationId,
+    pub(super) frame: Option<Arc<[u8]>>,
+    pub(super) request_id: Option<Box<str>>,
+    /// How many changes of presence its owner had taken in when it wrote the reply.
+    pub(super) presence_seen: u64,
+}
+
+/// A room that a change of presence concerns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PresenceRoom {
+    pub(super) conversation: ConversationId,
+    /// Which of its owner's changes of presence this was.
+    pub(super) change: u64,
 }
 
 /// One event on its way to an audience.

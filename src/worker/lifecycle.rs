@@ -11,7 +11,7 @@ use crate::protocol::request::ActionName;
 use crate::protocol::{CloseCode, ConversationId, UserId, encode};
 use crate::rooms::Moment;
 
-use super::connection::{Connection, Phase, Session};
+use super::connection::{Connection, Joined, Phase, Session};
 use super::context::Context;
 use super::input::{Arrival, Asked, ConnectionKey, Input, PresenceChange, RoomInput, SessionInput, Upgraded};
 use super::outgoing::push;
@@ -241,7 +241,7 @@ impl Sessions {
         let ended = Phase::Closing { until: context.now + CLOSE_TIMEOUT, is_shut: false };
         let Phase::Live(session) = std::mem::replace(&mut connection.phase, ended) else { return };
         let mut typed_in = session.typing;
-        for &index in &session.joined {
+        for &Joined { audience: index, .. } in &session.joined {
             let Some(conversation) = self.audiences.conversation(index) else { continue };
             let (audiences, mut outgoing) = self.outgoing(context);
             audiences.remove(index, key.index, &mut outgoing);

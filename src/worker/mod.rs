@@ -115,11 +115,6 @@ impl Workers {
         self.tell(|| Input::Drain);
     }
 
-    /// Whether every worker has ended.
-    pub fn have_ended(&self) -> bool {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().all(JoinHandle::is_finished)
-    }
-
     /// Ends every worker without waiting for clients any longer, and waits for that.
     pub fn stop(&self) {
         self.tell(|| Input::Stop);
@@ -231,8 +226,8 @@ impl Worker {
 
     fn look_after_time(&mut self) {
         let now = self.context.now;
-        if self.sessions.is_draining && self.sessions.continue_drain(&mut self.context) {
-            self.is_stopping = true;
+        if self.sessions.is_draining {
+            self.sessions.continue_drain(&mut self.context);
         }
         if now.since(self.ticked_at) < TICK {
             return;

@@ -171,7 +171,7 @@ impl Sessions {
     ) {
         let audience = self.audiences.find(conversation);
         let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) else { return };
-        let is_joined = audience.is_some_and(|audience| session.joined.contains(&audience));
+        let is_joined = session.joined(audience).is_some();
         if !is_joined && session.joined.len() >= context.limits().max_joined {
             return self.refuse_here(key, &asker, ErrorCode::LimitExceeded, TOO_MANY_JOINED, context);
         }

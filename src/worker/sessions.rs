@@ -12,9 +12,9 @@ use crate::rooms::{Presence, Rate, Schedule};
 
 use super::announcements::Announcements;
 use super::audience::Audiences;
-use super::connection::{Connection, Connections};
+use super::connection::{Connection, Connections, Joined};
 use super::context::Context;
-use super::input::{Activity, ConnectionKey, RoomInput, SessionInput};
+use super::input::{Activity, ConnectionKey, PresenceRoom, RoomInput, SessionInput, Subscription};
 use super::outgoing::{Outgoing, push, push_owed};
 use super::poller::{Interest, Poller};
 
@@ -99,9 +99,7 @@ impl Sessions {
             SessionInput::Upgraded(upgraded) => self.handle_upgraded(*upgraded, context),
             SessionInput::Arrived(arrival) => self.handle_arrived(*arrival, context),
             SessionInput::Reply { connection, frame } => self.handle_reply(connection, frame.as_deref(), context),
-            SessionInput::Subscribe { connection, conversation, frame, request_id } => {
-                self.handle_subscribe(connection, conversation, frame.as_deref(), request_id.as_deref(), context);
-            }
+            SessionInput::Subscribe(subscription) => self.handle_subscribe(subscription, context),
             SessionInput::Unsubscribe { connection, conversation, frame } => {
                 self.unsubscribe(connection, conversation, context);
                 self.handle_reply(connection, frame.as_deref(), context);
@@ -113,7 +111,7 @@ impl Sessions {
             }
             SessionInput::ToUser { user, frame } => self.push_to_user(&user, &frame),
             SessionInput::PresenceRooms { number, rooms } => self.announcements.handle_rooms(number, rooms, context),
-            SessionInput::PresenceFrame { conversations, frame } => self.handle_presence_frame(&conversations, &frame, context),
+            SessionInput::PresenceFrame { user, rooms, frame } => self.handle_presence_frame(&user, &rooms, &frame, context),
             SessionInput::Activity(activity) => self.handle_activity(&activity, context),
             SessionInput::MessagesLoaded(asker, range, result) => self.handle_messages_loaded(&asker, range, result, context),
             SessionInput::ConversationsLoaded(asker, result) => self.handle_conversations_loaded(&asker, result, context),
@@ -162,44 +160,39 @@ impl Sessions {
         }
     }
 
-    fn handle_subscribe(
-        &mut self,
-        key: ConnectionKey,
-        conversation: ConversationId,
-        frame: Option<&[u8]>,
-        request_id: Option<&str>,
-        context: &mut Context,
-    ) {
+    fn handle_subscribe(&mut self, subscription: Subscription, context: &mut Context) {
+        let Subscription { connection: key, conversation, frame, request_id, presence_seen } = subscription;
         let audience = self.audiences.find(conversation);
         let max_joined = context.limits().max_joined;
         let session = self.connections.get_mut(key).and_then(Connection::session_mut);
-        let is_joined = session.as_ref().is_some_and(|session| audience.is_some_and(|at| session.joined.contains(&at)));
+        let is_joined = session.as_ref().is_some_and(|session| session.joined(audience).is_some());
         let has_room = session.as_ref().is_some_and(|session| session.joined.len() < max_joined);
+        let is_gone = session.is_none();
         let worker = context.worker;
         if is_joined || !has_room {
             // The owner counted one more: it did not come to that.
             context.send_to_room(conversation, RoomInput::AudienceLost { worker });
         }
-        if is_joined || session.is_none() {
-            return self.handle_reply(key, frame, context);
+        if is_joined || is_gone {
+            return self.handle_reply(key, frame.as_deref(), context);
         }
         if !has_room {
-            let refusal = context.error_frame(request_id, ErrorCode::LimitExceeded, TOO_MANY_JOINED, None);
+            let refusal = context.error_frame(request_id.as_deref(), ErrorCode::LimitExceeded, TOO_MANY_JOINED, None);
             return self.handle_reply(key, Some(&refusal), context);
         }
         // The reply comes before the first live event: what the audience was to get so far goes to the others only.
         let (audiences, mut outgoing) = self.outgoing(context);
-        let index = audiences.insert(conversation, key.index, &mut outgoing);
+        let audience = audiences.insert(conversation, key.index, &mut outgoing);
         if let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) {
-            session.joined.push(index);
+            session.joined.push(Joined { audience, presence_seen });
         }
-        self.handle_reply(key, frame, context);
+        self.handle_reply(key, frame.as_deref(), context);
     }
 
     fn unsubscribe(&mut self, key: ConnectionKey, conversation: ConversationId, context: &mut Context) {
         let Some(index) = self.audiences.find(conversation) else { return };
         let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) else { return };
-        let Some(at) = session.joined.iter().position(|&joined| joined == index) else { return };
+        let Some(at) = session.joined.iter().position(|joined| joined.audience == index) else { return };
         session.joined.swap_remove(at);
         let (audiences, mut outgoing) = self.outgoing(context);
         audiences.remove(index, key.index, &mut outgoing);
@@ -214,16 +207,20 @@ impl Sessions {
         }
     }
 
-    fn handle_presence_frame(&mut self, conversations: &[ConversationId], frame: &[u8], context: &Context) {
+    fn handle_presence_frame(&mut self, user: &UserId, rooms: &[PresenceRoom], frame: &[u8], context: &Context) {
         self.presence_stamp += 1;
         let stamp = self.presence_stamp;
         let shared: Rc<[u8]> = Rc::from(frame);
         let max_outbox_bytes = context.limits().max_outbox_bytes;
-        for &conversation in conversations {
+        for &PresenceRoom { conversation, change } in rooms {
+            let audience = self.audiences.find(conversation);
             for &index in self.audiences.connections(conversation) {
                 let Some(connection) = self.connections.at_mut(index) else { continue };
                 let keeps_up = connection.outbox.pace(max_outbox_bytes) == super::pace::Pace::Keeping;
-                if keeps_up && connection.presence_stamp != stamp {
+                let is_news = connection.session().is_some_and(|session| {
+                    session.user != *user && session.joined(audience).is_some_and(|joined| joined.presence_seen < change)
+                });
+                if keeps_up && is_news && connection.presence_stamp != stamp {
                     connection.presence_stamp = stamp;
                     context.metrics().hints.add(1);
                     push(connection, &mut self.dirty, Rc::clone(&shared));
@@ -240,8 +237,7 @@ impl Sessions {
             for &key in &user.connections {
                 let Some(connection) = self.connections.get_mut(key) else { continue };
                 let is_behind = connection.outbox.pace(context.limits().max_outbox_bytes) != super::pace::Pace::Keeping;
-                let is_joined =
-                    connection.session().is_none_or(|session| audience.is_some_and(|at| session.joined.contains(&at)));
+                let is_joined = connection.session().is_none_or(|session| session.joined(audience).is_some());
                 if is_joined || is_behind {
                     continue;
                 }

@@ -10,7 +10,10 @@ use crate::rooms::{RecentEvents, Room, RoomSnapshot};
 use crate::store::{Appended, Left, NewMessage, ReadMark, StoreError};
 
 use super::context::Context;
-use super::input::{Announcement, Asker, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput};
+use super::input::{
+    Announcement, Asker, DeliveryKind, Input, PresenceChange, PresenceRoom, RoomInput, RoomRequest, SessionInput,
+};
+use super::join::Attendance;
 use super::room_entry::{RoomEntry, conversation_payload};
 
 /// How long a room without an audience stays in memory.
@@ -33,7 +36,9 @@ pub(super) struct Shard {
     /// Everybody who is online, on any worker.
     online: HashSet<UserId>,
     /// Changes of presence since the last tick, in order, whose rooms are to be reported.
-    presence_changes: Vec<(UserId, Announcement)>,
+    presence_changes: Vec<(UserId, Announcement, u64)>,
+    /// How many changes of presence were taken in.
+    presence_count: u64,
     /// Rooms to look after at the next tick.
     due: Vec<ConversationId>,
 }
@@ -98,7 +103,10 @@ impl Shard {
             RoomInput::Appended(asker, result) => self.handle_appended(conversation, &asker, result, context),
             RoomInput::MarkedRead(asker, result) => self.handle_marked_read(conversation, &asker, result, context),
             RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
-            RoomInput::EventsForJoin(join, result) => entry.handle_events_for_join(*join, result, &self.online, context),
+            RoomInput::EventsForJoin(join, result) => {
+                let attendance = Attendance { online: &self.online, changes: self.presence_count };
+                entry.handle_events_for_join(*join, result, attendance, context);
+            }
             RoomInput::EventsForGap(result) => {
                 if let Ok(events) = result {
                     for event in events {
@@ -124,7 +132,10 @@ impl Shard {
             return context.refuse_by_store(&asker, StoreError::NotFound);
         }
         match request {
-            RoomRequest::Join { since, limit } => entry.join(asker, since, limit, &self.online, context),
+            RoomRequest::Join { since, limit } => {
+                let attendance = Attendance { online: &self.online, changes: self.presence_count };
+                entry.join(asker, since, limit, attendance, context);
+            }
             RoomRequest::Leave => entry.leave(&asker, context),
             RoomRequest::Send { content, client_message_id, reply_to } => {
                 let message = NewMessage {
@@ -307,7 +318,8 @@ impl Shard {
             Some(_) => self.online.remove(&change.user),
         };
         if let Some(announcement) = change.announcement {
-            self.presence_changes.push((change.user, announcement));
+            self.presence_count += 1;
+            self.presence_changes.push((change.user, announcement, self.presence_count));
         }
     }
 
@@ -331,12 +343,12 @@ impl Shard {
     }
 
     fn report_presence(&mut self, context: &mut Context) {
-        for (user, announcement) in std::mem::take(&mut self.presence_changes) {
+        for (user, announcement, change) in std::mem::take(&mut self.presence_changes) {
             let mut rooms = vec![Vec::new(); context.mailboxes.len()];
-            for conversation in self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice) {
-                let Some(Slot::Live(entry)) = self.rooms.get(conversation) else { continue };
+            for &conversation in self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice) {
+                let Some(Slot::Live(entry)) = self.rooms.get(&conversation) else { continue };
                 for (worker, _) in entry.audience.iter().enumerate().filter(|(_, connections)| **connections > 0) {
-                    rooms[worker].push(*conversation);
+                    rooms[worker].push(PresenceRoom { conversation, change });
                 }
             }
             let Announcement { home, number } = announcement;

@@ -97,8 +97,8 @@ impl Sessions {
         }
     }
 
-    /// Closes each connection whose requests are answered; whether no connection is left.
-    pub(super) fn continue_drain(&mut self, context: &mut Context) -> bool {
+    /// Closes each connection whose requests are answered.
+    pub(super) fn continue_drain(&mut self, context: &mut Context) {
         for index in 0..self.connections.places() {
             let Some(connection) = self.connections.at_mut(index) else { continue };
             let key = connection.key;
@@ -106,7 +106,6 @@ impl Sessions {
                 self.close(key, CloseCode::Draining, context);
             }
         }
-        self.connections.len() == 0
     }
 
     /// Remembers for everybody who is still online when they were last seen: now.
