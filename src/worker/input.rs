@@ -117,6 +117,8 @@ pub(crate) enum SessionInput {
     Expel { conversation: ConversationId, user: UserId },
     /// One frame for everybody in the audience.
     Deliver(Delivery),
+    /// An operator ends every connection of a user.
+    Remove(UserId),
     /// A frame for every connection of a user.
     ToUser { user: UserId, frame: Arc<[u8]> },
     /// A worker's rooms with this member and an audience, by the worker that has the audience.

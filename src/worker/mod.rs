@@ -42,6 +42,7 @@ use context::Context;
 use sessions::Sessions;
 use shard::Shard;
 
+use crate::protocol::UserId;
 use crate::rooms::Moment;
 
 /// Longest wait, and how often leases, receipts and hints are looked after.
@@ -108,6 +109,11 @@ impl Workers {
         if let Some(index) = fewest {
             self.mailboxes[index].send(Input::Session(SessionInput::Upgraded(Box::new(upgraded))));
         }
+    }
+
+    /// Ends every connection of a user with 4503.
+    pub(crate) fn remove(&self, user: &UserId) {
+        self.tell(|| Input::Session(SessionInput::Remove(user.clone())));
     }
 
     /// Tells every client that the server is stopping, answers what was accepted and closes with 4000.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::protocol::request::{Parser, RequestLimits};
-use crate::protocol::{ConversationId, ErrorCode, UserId, encode};
+use crate::protocol::{CloseCode, ConversationId, ErrorCode, UserId, encode};
 use crate::rooms::{Presence, Rate, Schedule};
 
 use super::announcements::Announcements;
@@ -109,6 +109,7 @@ impl Sessions {
                 let (audiences, mut outgoing) = self.outgoing(context);
                 audiences.deliver(delivery, &mut outgoing);
             }
+            SessionInput::Remove(user) => self.remove_user(&user, context),
             SessionInput::ToUser { user, frame } => self.push_to_user(&user, &frame),
             SessionInput::PresenceRooms { number, rooms } => self.announcements.handle_rooms(number, rooms, context),
             SessionInput::PresenceFrame { user, rooms, frame } => self.handle_presence_frame(&user, &rooms, &frame, context),
@@ -126,6 +127,13 @@ impl Sessions {
             && !connection.is_closing()
         {
             push_owed(connection, &mut self.dirty, Rc::from(frame));
+        }
+    }
+
+    fn remove_user(&mut self, user: &UserId, context: &mut Context) {
+        let Some(user) = self.users.get(user) else { return };
+        for key in user.connections.clone() {
+            self.close(key, CloseCode::Removed, context);
         }
     }
 
