@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::protocol::{ConversationId, LogEvent, UnixMillis, UserId, encode};
+use crate::protocol::{ConversationId, LogEvent, UserId, encode};
 use crate::rooms::{RecentEvents, Room, RoomSnapshot};
 use crate::store::{Appended, Left, NewMessage, ReadMark, StoreError};
 
 use super::context::Context;
-use super::entry::{RoomEntry, conversation_payload, read_end};
-use super::input::{Asker, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput};
+use super::input::{
+    Announcement, Asker, DeliveryKind, Input, PresenceChange, PresenceRoom, RoomInput, RoomRequest, SessionInput,
+};
+use super::join::Attendance;
+use super::room_entry::{RoomEntry, conversation_payload, read_end};
 
 /// How long a room without an audience stays in memory.
 const ROOM_IDLE_TIME: Duration = Duration::from_secs(30);
@@ -32,8 +35,10 @@ pub(super) struct Shard {
     rooms_of: HashMap<UserId, Vec<ConversationId>>,
     /// Everybody who is online, on any worker.
     online: HashSet<UserId>,
-    /// Changes of presence since the last tick; the newest of each user.
-    presence_changes: HashMap<UserId, Option<UnixMillis>>,
+    /// Changes of presence since the last tick, in order, whose rooms are to be reported.
+    presence_changes: Vec<(UserId, Announcement, u64)>,
+    /// How many changes of presence were taken in.
+    presence_count: u64,
     /// Rooms to look after at the next tick.
     due: Vec<ConversationId>,
 }
@@ -100,7 +105,8 @@ impl Shard {
             RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
             RoomInput::EventsForJoin(join, result) => {
                 let later = entry.joining.remove(&join.asker.place()).unwrap_or_default();
-                entry.handle_events_for_join(*join, result, &self.online, context);
+                let attendance = Attendance { online: &self.online, changes: self.presence_count };
+                entry.handle_events_for_join(*join, result, attendance, context);
                 for (asker, request) in later {
                     self.handle_request(conversation, asker, request, context);
                 }
@@ -129,7 +135,10 @@ impl Shard {
             return later.push((asker, request));
         }
         match request {
-            RoomRequest::Join { since, limit } => entry.join(asker, since, limit, &self.online, context),
+            RoomRequest::Join { since, limit } => {
+                let attendance = Attendance { online: &self.online, changes: self.presence_count };
+                entry.join(asker, since, limit, attendance, context);
+            }
             RoomRequest::Leave => entry.leave(&asker, context),
             RoomRequest::Send { content, client_message_id, reply_to } => {
                 let message = NewMessage {
@@ -236,8 +245,9 @@ impl Shard {
         entry.in_flight -= 1;
         match result {
             Ok(left) => {
-                context.reply(asker, conversation_payload(conversation));
+                // The event first: the reply is the last that the one who left hears of the conversation.
                 self.release(conversation, left.event, context);
+                context.reply(asker, conversation_payload(conversation));
             }
             Err(error) => {
                 entry.handle_failed_write(asker, error, context);
@@ -319,7 +329,7 @@ impl Shard {
         }
     }
 
-    /// Takes a change of presence; it is announced at the next tick, if it still holds.
+    /// Takes a change of presence; its rooms are reported at the next tick: in a storm of logins, all at once.
     pub(super) fn handle_presence(&mut self, change: PresenceChange) {
         let rooms = self.rooms_of.get(&change.user).map_or(&[][..], Vec::as_slice);
         for conversation in rooms {
@@ -330,18 +340,19 @@ impl Shard {
                 }
             }
         }
-        let changed = match change.last_seen_at {
+        match change.last_seen_at {
             None => self.online.insert(change.user.clone()),
             Some(_) => self.online.remove(&change.user),
         };
-        if changed && !rooms.is_empty() {
-            self.presence_changes.insert(change.user, change.last_seen_at);
+        if let Some(announcement) = change.announcement {
+            self.presence_count += 1;
+            self.presence_changes.push((change.user, announcement, self.presence_count));
         }
     }
 
     /// What is due at a tick: leases that are over, receipts and hints that were held back, gaps, presence.
     pub(super) fn tick(&mut self, context: &mut Context) {
-        self.tell_presence(context);
+        self.report_presence(context);
         for conversation in std::mem::take(&mut self.due) {
             let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { continue };
             entry.is_due = false;
@@ -358,23 +369,17 @@ impl Shard {
         }
     }
 
-    fn tell_presence(&mut self, context: &mut Context) {
-        for (user, last_seen_at) in std::mem::take(&mut self.presence_changes) {
-            let frame = context.event("presence_changed", |out| {
-                encode::presence_payload(out, &user, last_seen_at.is_none(), last_seen_at);
-            });
-            let rooms = self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice);
-            for worker in 0..context.mailboxes.len() {
-                let has_audience = |conversation: &&ConversationId| match self.rooms.get(*conversation) {
-                    Some(Slot::Live(entry)) => entry.audience[worker] > 0,
-                    Some(Slot::Opening(_)) | None => false,
-                };
-                let conversations: Vec<_> = rooms.iter().filter(has_audience).copied().collect();
-                if !conversations.is_empty() {
-                    let frame = Arc::clone(&frame);
-                    context.send_to_session(worker, SessionInput::PresenceFrame { conversations, frame });
+    fn report_presence(&mut self, context: &mut Context) {
+        for (user, announcement, change) in std::mem::take(&mut self.presence_changes) {
+            let mut rooms = vec![Vec::new(); context.mailboxes.len()];
+            for &conversation in self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice) {
+                let Some(Slot::Live(entry)) = self.rooms.get(&conversation) else { continue };
+                for (worker, _) in entry.audience.iter().enumerate().filter(|(_, connections)| **connections > 0) {
+                    rooms[worker].push(PresenceRoom { conversation, change });
                 }
             }
+            let Announcement { home, number } = announcement;
+            context.send_to_session(home, SessionInput::PresenceRooms { number, rooms });
         }
     }
 

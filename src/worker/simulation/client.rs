@@ -294,7 +294,7 @@ impl Client {
             "conversation_activity" => {
                 assert!(!socket.joined.contains_key(&conversation_of(payload)), "{name} only where it has not joined");
             }
-            "presence_changed" => {}
+            "presence_changed" => assert!(payload["userId"] != self.user.as_str(), "nobody is told of themselves"),
             _ => panic!("{name} is not expected: {payload}"),
         }
     }

@@ -1,4 +1,4 @@
-//! One live room at its owner: what it keeps beside the [`Room`] itself, and what it tells its audience.
+//! One live room and what its owner keeps beside it: its audience by worker, and when it last told of what.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,13 @@ pub(super) struct RoomEntry {
     pub(super) is_due: bool,
 }
 
+/// The payload `{"conversationId":…}`.
+pub(super) fn conversation_payload(conversation: ConversationId) -> impl FnOnce(&mut Vec<u8>) {
+    move |out| encode::Object::begin(out).conversation_id(conversation).end()
+}
+
 impl RoomEntry {
-    /// A room that nobody has joined yet.
+    /// A room without an audience.
     pub(super) fn new(room: Room, context: &Context) -> Self {
         Self {
             room,
@@ -179,9 +184,4 @@ pub(super) fn read_end(events: &Result<Vec<LogEvent>, StoreError>) -> ReadEnd {
         Ok(_) => ReadEnd::Page,
         Err(_) => ReadEnd::Failed,
     }
-}
-
-/// The payload `{"conversationId":…}`.
-pub(super) fn conversation_payload(conversation: ConversationId) -> impl FnOnce(&mut Vec<u8>) {
-    move |out| encode::Object::begin(out).conversation_id(conversation).end()
 }
