@@ -118,7 +118,7 @@ impl Transaction<'_> {
             // Marks of one member in one batch meet here, and the journal gets the last.
             staged.members.insert(user.clone(), Some(counters));
         }
-        Ok(ReadMark { seq: counters.read_seq, unread: counters.unread(staged.messages), moved })
+        Ok(ReadMark { seq: counters.read_seq, unread: counters.unread(staged.messages), head: staged.head, moved })
     }
 
     fn split(&mut self) -> (Committed<'_>, &mut Batch) {
