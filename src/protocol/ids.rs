@@ -41,9 +41,14 @@ macro_rules! uuid_id {
                 Self(bytes)
             }
 
-            /// Builds a UUIDv7 (RFC 9562, section 5.7) from a time and ten random bytes.
-            pub fn new_v7(at: super::UnixMillis, random: [u8; 10]) -> Self {
-                Self(uuid::Builder::from_unix_timestamp_millis(at.get(), &random).into_uuid().into_bytes())
+            /// Builds a UUIDv7 (RFC 9562, section 5.7) from a time and ten random bytes. The first twelve bits after the
+            /// milliseconds are their fraction (section 6.2, method 3), so that ids sort by time to a quarter of a microsecond.
+            pub fn new_v7(at: std::time::Duration, mut random: [u8; 10]) -> Self {
+                let fraction = u64::from(at.subsec_nanos() % 1_000_000) * 4_096 / 1_000_000;
+                random[0] = (fraction >> 8) as u8;
+                random[1] = (fraction & 0xff) as u8;
+                let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into_bytes())
             }
 
             /// The sixteen bytes, in network order, so that they sort by time.
@@ -206,6 +211,14 @@ mod tests {
         ] {
             assert_eq!(ConversationId::parse(bad), Err(IdError::NotUuid), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn ids_sort_by_time_within_a_millisecond() {
+        let at = |nanos| ConversationId::new_v7(std::time::Duration::from_nanos(nanos), [0xff; 10]);
+        let (first, second) = (at(1_795_512_600_000_100_000), at(1_795_512_600_000_101_000));
+        assert!(first < second, "{first} {second}");
+        assert_eq!(first.to_string().as_bytes()[14], b'7');
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    MemberRecord, Moment, Presence, Rate, ReadEnd, RecentEvents, Room, RoomSnapshot, Schedule, TypingLeases, TypingStart,
+    MemberRecord, Moment, Presence, Rate, ReadEnd, ReadMark, RecentEvents, Room, RoomSnapshot, Schedule, TypingLeases,
+    TypingStart,
 };
 use crate::protocol::frame::FrameBuilder;
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
@@ -74,6 +75,9 @@ struct RoomModel {
     members: Vec<ModelMember>,
     /// Members as of the room's head.
     released_members: Vec<ModelMember>,
+    released: usize,
+    /// Read marks that the room has heard of and that count from a later head on.
+    marks: Vec<(UserId, ReadMark)>,
     on_their_way: Vec<LogEvent>,
     /// The read under way: what it has found.
     read: Option<Vec<LogEvent>>,
@@ -114,6 +118,8 @@ impl RoomModel {
             log: Vec::new(),
             released_members: members.clone(),
             members,
+            released: 0,
+            marks: Vec::new(),
             on_their_way: Vec::new(),
             read: None,
             newest_heard: 0,
@@ -173,15 +179,15 @@ impl RoomModel {
     /// Gives the room an event; what it releases is the log, in order, once.
     fn handle(&mut self, event: LogEvent) {
         self.newest_heard = self.newest_heard.max(event.seq().get() as usize);
-        let mut head = self.room.head().get() as usize;
         self.room.handle_event(event, self.now);
         while let Some((event, frame)) = self.room.next_released(&mut self.builder, UnixMillis::new(0)) {
-            assert_eq!(event, self.log[head], "released in order, once");
-            head += 1;
-            assert_eq!(seq_in(frame.payload()), head);
+            assert_eq!(event, self.log[self.released], "released in order, once");
+            self.released += 1;
+            assert_eq!(seq_in(frame.payload()), self.released);
             apply(&mut self.released_members, &event);
+            self.apply_marks();
         }
-        assert_eq!(self.room.head(), seq(head));
+        assert_eq!(self.room.head(), seq(self.released));
     }
 
     fn start_read(&mut self) {
@@ -208,18 +214,34 @@ impl RoomModel {
         self.room.handle_read_end(end, self.now);
     }
 
-    /// The count that comes with a mark is that of the log's end, so that the room must be there.
+    /// A mark is counted at the log's end, which the room may not have reached, or at a head that it has passed.
     fn mark_read(&mut self, operations: &mut Operations<'_>) {
-        let (who, upto) = (user(operations.below(5)), operations.below(self.log.len() + 1));
-        if self.room.head() != seq(self.log.len()) {
+        let (who, upto, back) = (user(operations.below(5)), operations.below(self.log.len() + 1), operations.below(8));
+        let is_at_end = self.room.head() == seq(self.log.len());
+        let head = if is_at_end { self.log.len() - back.min(self.log.len()) } else { self.log.len() };
+        let Some(member) = self.members.iter_mut().find(|member| member.user == who) else { return };
+        // Which messages came after a head is known as far back as the recent events go.
+        if head < member.read_seq || upto > head || (is_at_end && self.room.recent_after(seq(head)).is_none()) {
             return;
         }
-        let Some(member) = self.members.iter_mut().find(|member| member.user == who) else { return };
+        let moved = upto > member.read_seq;
         member.read_seq = member.read_seq.max(upto);
-        let unread = unread(&self.log, member);
-        self.room.handle_read(&who, seq(member.read_seq), unread);
-        self.released_members.clone_from(&self.members);
-        assert!(self.room.take_reads().iter().all(|(reader, _)| *reader == who) && !self.room.has_reads());
+        let mark = ReadMark { seq: seq(member.read_seq), unread: unread(&self.log[..head], member), head: seq(head), moved };
+        if moved {
+            self.room.handle_read(&who, mark);
+            self.marks.push((who, mark));
+            self.apply_marks();
+        }
+    }
+
+    /// A mark holds from the head on at which it was counted.
+    fn apply_marks(&mut self) {
+        let head = self.released;
+        for (who, mark) in self.marks.extract_if(.., |(_, mark)| mark.head <= seq(head)) {
+            if let Some(member) = self.released_members.iter_mut().find(|member| member.user == who) {
+                member.read_seq = member.read_seq.max(mark.seq.get() as usize);
+            }
+        }
     }
 
     /// Goes live again from what the store has.
@@ -227,12 +249,14 @@ impl RoomModel {
         let snapshot = snapshot(&self.log, &self.members, recent);
         self.room = Room::open(CONVERSATION, snapshot, &mut self.builder, UnixMillis::new(0));
         self.released_members.clone_from(&self.members);
+        self.released = self.log.len();
+        self.marks.clear();
         self.read = None;
         self.newest_heard = self.log.len();
     }
 
     fn check(&mut self, operations: &mut Operations<'_>) {
-        let head = self.room.head().get() as usize;
+        let head = self.released;
         assert!(self.newest_heard <= head || self.room.waiting_since().is_some(), "what is missing is waited for");
         let members: Vec<_> = self.room.members(usize::MAX, |_| false).map(|member| (member.user, member.role)).collect();
         let expected: Vec<_> = self.released_members.iter().map(|member| (member.user.clone(), member.role)).collect();

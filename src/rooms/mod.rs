@@ -19,5 +19,5 @@ pub use rate::{Rate, Schedule};
 pub use recent::RecentEvents;
 pub use room::{JoinPlan, Room};
 pub use sequencer::{ReadEnd, Sequencer};
-pub use snapshot::{InviteHash, MemberRecord, RoomSnapshot};
+pub use snapshot::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 pub use typing::{TypingLeases, TypingStart};

@@ -24,6 +24,19 @@ pub struct MemberRecord {
     pub last_seen_at: Option<UnixMillis>,
 }
 
+/// A read mark after `mark_read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadMark {
+    /// The watermark now: never behind where it was, never past the head.
+    pub seq: Seq,
+    /// Messages by others after it.
+    pub unread: u64,
+    /// The newest seq when `unread` was counted.
+    pub head: Seq,
+    /// Whether it moved.
+    pub moved: bool,
+}
+
 /// All that a room needs to go live.
 #[derive(Clone, Debug)]
 pub struct RoomSnapshot {

@@ -28,7 +28,7 @@ pub mod sqlite;
 use std::sync::Arc;
 
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
-pub use crate::rooms::{InviteHash, MemberRecord, RoomSnapshot};
+pub use crate::rooms::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 
 pub use memory::MemoryStore;
 pub use sqlite::{SqliteOpenError, SqliteStore};
@@ -144,17 +144,6 @@ pub struct Left {
     pub event: LogEvent,
     /// Who owns the group from now on, if its owner left: the member who has been in it longest.
     pub new_owner: Option<UserId>,
-}
-
-/// A read mark after `mark_read`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadMark {
-    /// The watermark now: never behind where it was, never past the head.
-    pub seq: Seq,
-    /// Messages by others after it.
-    pub unread: u64,
-    /// Whether it moved.
-    pub moved: bool,
 }
 
 /// A conversation's row as one member may see it. The shell derives the invite code from it.

@@ -43,8 +43,7 @@ impl Shared {
 
     /// The wall clock.
     pub fn wall_clock(&self) -> UnixMillis {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        UnixMillis::new(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        to_millis(since_epoch())
     }
 }
 
@@ -193,12 +192,16 @@ impl Context {
         (crate::auth::invite_hash(&code) == *hash).then_some(code)
     }
 
-    pub(super) fn new_message_id(&mut self) -> MessageId {
-        MessageId::new_v7(self.wall, self.random.take())
+    /// An id and its time. The clock is read anew: what comes later within one turn has a later id.
+    pub(super) fn new_message_id(&mut self) -> (MessageId, UnixMillis) {
+        let now = since_epoch();
+        (MessageId::new_v7(now, self.random.take()), to_millis(now))
     }
 
-    pub(super) fn new_conversation_id(&mut self) -> ConversationId {
-        ConversationId::new_v7(self.wall, self.random.take())
+    /// An id and its time, as [`Context::new_message_id`].
+    pub(super) fn new_conversation_id(&mut self) -> (ConversationId, UnixMillis) {
+        let now = since_epoch();
+        (ConversationId::new_v7(now, self.random.take()), to_millis(now))
     }
 
     /// A number below `bound`, to spread what would otherwise happen at once. 0 when `bound` is 0.
@@ -207,6 +210,14 @@ impl Context {
         let number = u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]]);
         number.checked_rem(bound).unwrap_or(0)
     }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
+fn to_millis(since_epoch: Duration) -> UnixMillis {
+    UnixMillis::new(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The error that a client sees for a refusal of the store.

@@ -299,12 +299,12 @@ impl Sessions {
             let message = "more members than a conversation may have";
             return self.refuse_here(key, &asker, ErrorCode::LimitExceeded, message, context);
         }
-        let id = context.new_conversation_id();
+        let (id, created_at) = context.new_conversation_id();
         let is_group = asker.action == ActionName::CreateGroup;
         let kind =
             if !is_group && title.is_empty() && members.len() == 2 { ConversationKind::Direct } else { ConversationKind::Group };
         let invite = is_group.then(|| crate::auth::invite_hash(&context.shared.invites.code(id)));
-        let (title, creator, created_at) = (title.into(), asker.user.clone(), context.wall);
+        let (title, creator) = (title.into(), asker.user.clone());
         self.start_waiting(key);
         let mailbox = context.mailbox();
         let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::Created(asker, result))));

@@ -141,15 +141,16 @@ impl Shard {
             }
             RoomRequest::Leave => entry.leave(&asker, context),
             RoomRequest::Send { content, client_message_id, reply_to } => {
+                let (id, created_at) = context.new_message_id();
                 let message = NewMessage {
-                    id: context.new_message_id(),
+                    id,
                     conversation,
                     sender: asker.user.clone(),
                     sender_name: Arc::clone(&asker.name),
                     content,
                     client_message_id,
                     reply_to,
-                    created_at: context.wall,
+                    created_at,
                 };
                 entry.send(asker, message, context);
             }
@@ -224,7 +225,7 @@ impl Shard {
             Err(error) => return context.refuse_by_store(asker, error),
         };
         if mark.moved {
-            entry.room.handle_read(&asker.user, mark.seq, mark.unread);
+            entry.room.handle_read(&asker.user, mark);
             entry.tell_reads_if_time(context);
             self.note_due(conversation);
         }

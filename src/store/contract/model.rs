@@ -80,7 +80,7 @@ impl Model {
         let moved = seq.min(head) > *read;
         *read = (*read).max(seq.min(head));
         let seq = *read;
-        Ok(ReadMark { seq, unread: conversation.unread(user, seq), moved })
+        Ok(ReadMark { seq, unread: conversation.unread(user, seq), head, moved })
     }
 
     pub(crate) fn create(&mut self, new: NewConversation) -> Created {

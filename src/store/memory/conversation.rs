@@ -146,6 +146,6 @@ impl Conversation {
             }
         }
         let member = self.members.get(user).ok_or(StoreError::NotFound)?;
-        Ok(ReadMark { seq: member.read_seq, unread: self.unread(member), moved })
+        Ok(ReadMark { seq: member.read_seq, unread: self.unread(member), head: self.head(), moved })
     }
 }

@@ -105,7 +105,7 @@ impl Simulation {
     }
 
     fn create(&mut self, kind: ConversationKind, members: usize) {
-        let id = ConversationId::new_v7(UnixMillis::new(START), std::array::from_fn(|_| self.random.u8(..)));
+        let id = ConversationId::new_v7(Duration::from_millis(START), std::array::from_fn(|_| self.random.u8(..)));
         let code = (kind == ConversationKind::Group).then(|| self.shared.invites.code(id));
         let members: Vec<_> = (0..members).map(user).collect();
         self.store.create(NewConversation {
@@ -194,7 +194,7 @@ impl Simulation {
     fn append_elsewhere(&mut self, conversation: ConversationId) {
         self.rival_messages += 1;
         let message = NewMessage {
-            id: MessageId::new_v7(UnixMillis::new(START), std::array::from_fn(|_| self.random.u8(..))),
+            id: MessageId::new_v7(Duration::from_millis(START), std::array::from_fn(|_| self.random.u8(..))),
             conversation,
             sender: user(self.random.usize(..USERS.len())),
             sender_name: Arc::from("elsewhere"),
