@@ -185,7 +185,7 @@ impl Room {
                 };
                 self.add_member(member);
             }
-            LogEvent::MemberLeft { user, .. } => self.remove_member(user),
+            LogEvent::MemberLeft { seq, user, .. } => self.remove_member(user, *seq),
         }
     }
 
@@ -197,7 +197,7 @@ impl Room {
     }
 
     /// Ownership goes to the member who has been in the group longest; the store decides by the same rule.
-    fn remove_member(&mut self, user: &UserId) {
+    fn remove_member(&mut self, user: &UserId, left_at: Seq) {
         let Some(at) = self.by_user.remove(user) else { return };
         let left = self.members.remove(at);
         for (index, member) in self.members.iter().enumerate().skip(at) {
@@ -211,7 +211,8 @@ impl Room {
             next.role = Role::Owner;
         }
         self.reads.retain(|(reader, _)| reader != user);
-        self.early_marks.retain(|(reader, _)| reader != user);
+        // One that was counted later is of their next membership.
+        self.early_marks.retain(|(reader, mark)| reader != user || mark.head > left_at);
     }
 
     /// What a join delivers. `since` is the client's position if it is one of this store's history.
