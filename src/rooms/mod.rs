@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows a socket, a clock, randomness, a store or tokio; `worker/` executes what is decided here.
 
+#[cfg(any(test, fuzzing))]
+pub mod harness;
 mod moment;
 mod presence;
 mod rate;
@@ -16,6 +18,6 @@ pub use presence::Presence;
 pub use rate::{Rate, Schedule};
 pub use recent::RecentEvents;
 pub use room::{JoinPlan, Room};
-pub use sequencer::Sequencer;
+pub use sequencer::{ReadEnd, Sequencer};
 pub use snapshot::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 pub use typing::{TypingLeases, TypingStart};

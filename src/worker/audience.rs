@@ -103,6 +103,13 @@ impl Audiences {
         }
     }
 
+    /// Hands out one audience's batch before the turn ends.
+    pub(super) fn hand_out_early(&mut self, conversation: ConversationId, outgoing: &mut Outgoing<'_>) {
+        if let Some(index) = self.find(conversation) {
+            self.hand_out(index, outgoing);
+        }
+    }
+
     /// Hands every batch to its audience.
     pub(super) fn hand_out_all(&mut self, outgoing: &mut Outgoing<'_>) {
         while let Some(index) = self.dirty.pop() {
@@ -164,3 +171,6 @@ fn concatenate<'a>(buffer: &mut Vec<u8>, deliveries: impl Iterator<Item = &'a De
     }
     Rc::from(buffer.as_slice())
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,13 @@ pub(crate) struct Asker {
     pub(super) request_id: Option<Box<str>>,
 }
 
+impl Asker {
+    /// Where the asker's connection is.
+    pub(super) const fn place(&self) -> (usize, ConnectionKey) {
+        (self.worker, self.connection)
+    }
+}
+
 /// An input of any kind.
 pub(crate) enum Input {
     /// For the side that owns connections and users.

@@ -64,6 +64,7 @@ impl RoomEntry {
         let limit = usize::try_from(head.get() - after.get()).unwrap_or(usize::MAX);
         let join = Box::new(PendingJoin { attempts: join.attempts + 1, ..join });
         self.in_flight += 1;
+        self.joining.entry(join.asker.place()).or_default();
         let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForJoin(join, result))));
         context.shared.store.load_events(conversation, after, limit, done);
     }

@@ -25,6 +25,8 @@ mod requests;
 mod room_entry;
 mod sessions;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod sweep;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

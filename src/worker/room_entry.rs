@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
-use crate::protocol::{ConversationId, ConversationKind, ErrorCode, UserId, encode};
-use crate::rooms::{Moment, Room, TypingStart};
-use crate::store::NewMessage;
+use crate::protocol::{ConversationId, ConversationKind, ErrorCode, LogEvent, UserId, encode};
+use crate::rooms::{Moment, ReadEnd, Room, TypingStart};
+use crate::store::{NewMessage, StoreError};
 
 use super::context::Context;
-use super::input::{Activity, Asker, Delivery, DeliveryKind, Input, RoomInput, SessionInput};
+use super::input::{Activity, Asker, ConnectionKey, Delivery, DeliveryKind, Input, RoomInput, RoomRequest, SessionInput};
 
 /// Shortest time between two `conversation_activity` of one conversation (PROTOCOL.md section 5).
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,13 +20,17 @@ const READS_INTERVAL: Duration = Duration::from_millis(100);
 const GAP_TIMEOUT: Duration = Duration::from_millis(200);
 /// Events read at once for a gap.
 const GAP_PAGE: usize = 500;
+
 /// A room and what its owner keeps beside it.
 pub(super) struct RoomEntry {
     pub(super) room: Room,
     /// Connections in the audience, by worker.
     pub(super) audience: Box<[usize]>,
-    /// Writes of which the store has not told the outcome; the room stays until it has.
+    /// Writes and reads of which the store has not told the outcome; the room stays until it has.
     pub(super) in_flight: usize,
+    /// Connections with a join that waits for the store, and what they asked of their place in the audience after it: that is
+    /// done in its order, so that who joins and then leaves has left. `max_in_flight` of each connection bounds it.
+    pub(super) joining: HashMap<(usize, ConnectionKey), Vec<(Asker, RoomRequest)>>,
     pub(super) used_at: Moment,
     activity_sent_at: Option<Moment>,
     pub(super) has_activity: bool,
@@ -47,6 +51,7 @@ impl RoomEntry {
             room,
             audience: vec![0; context.mailboxes.len()].into_boxed_slice(),
             in_flight: 0,
+            joining: HashMap::new(),
             used_at: context.now,
             activity_sent_at: None,
             has_activity: false,
@@ -152,12 +157,31 @@ impl RoomEntry {
         }
     }
 
-    pub(super) fn ask_for_gap_if_time(&mut self, context: &Context) {
-        if self.room.waiting_since().is_some_and(|since| context.now.since(since) >= GAP_TIMEOUT) {
-            self.room.restart_waiting(context.now);
-            let (mailbox, conversation) = (context.mailbox(), self.room.id());
-            let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForGap(result))));
-            context.shared.store.load_events(conversation, self.room.head(), GAP_PAGE, done);
+    pub(super) fn read_gap_if_time(&mut self, context: &Context) {
+        let Some(after) = self.room.next_read(context.now, GAP_TIMEOUT) else { return };
+        self.in_flight += 1;
+        let (mailbox, conversation) = (context.mailbox(), self.room.id());
+        let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForGap(result))));
+        context.shared.store.load_events(conversation, after, GAP_PAGE, done);
+    }
+
+    /// A write failed. If it may have been done nonetheless, or if the store knows of a leaving that the room does not, there is
+    /// an event of which nobody will tell.
+    pub(super) fn handle_failed_write(&mut self, asker: &Asker, error: StoreError, context: &mut Context) {
+        match error {
+            StoreError::Unavailable => self.room.handle_doubt(context.now),
+            StoreError::NotFound if self.room.is_member(asker.user.as_str()) => self.room.handle_doubt(context.now),
+            StoreError::NotFound | StoreError::Conflict | StoreError::Forbidden | StoreError::MembersFull => {}
         }
+        context.refuse_by_store(asker, error);
+    }
+}
+
+/// How far a read for a gap went.
+pub(super) fn read_end(events: &Result<Vec<LogEvent>, StoreError>) -> ReadEnd {
+    match events {
+        Ok(events) if events.len() < GAP_PAGE => ReadEnd::Head,
+        Ok(_) => ReadEnd::Page,
+        Err(_) => ReadEnd::Failed,
     }
 }

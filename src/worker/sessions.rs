@@ -182,6 +182,9 @@ impl Sessions {
             context.send_to_room(conversation, RoomInput::AudienceLost { worker });
         }
         if is_joined || is_gone {
+            // Joined again: the events before the reply's head, which wait in the batch, come before the reply.
+            let (audiences, mut outgoing) = self.outgoing(context);
+            audiences.hand_out_early(conversation, &mut outgoing);
             return self.handle_reply(key, frame.as_deref(), context);
         }
         if !has_room {

@@ -14,7 +14,7 @@ use super::input::{
     Announcement, Asker, DeliveryKind, Input, PresenceChange, PresenceRoom, RoomInput, RoomRequest, SessionInput,
 };
 use super::join::Attendance;
-use super::room_entry::{RoomEntry, conversation_payload};
+use super::room_entry::{RoomEntry, conversation_payload, read_end};
 
 /// How long a room without an audience stays in memory.
 const ROOM_IDLE_TIME: Duration = Duration::from_secs(30);
@@ -104,16 +104,14 @@ impl Shard {
             RoomInput::MarkedRead(asker, result) => self.handle_marked_read(conversation, &asker, result, context),
             RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
             RoomInput::EventsForJoin(join, result) => {
+                let later = entry.joining.remove(&join.asker.place()).unwrap_or_default();
                 let attendance = Attendance { online: &self.online, changes: self.presence_count };
                 entry.handle_events_for_join(*join, result, attendance, context);
-            }
-            RoomInput::EventsForGap(result) => {
-                if let Ok(events) = result {
-                    for event in events {
-                        self.release(conversation, event, context);
-                    }
+                for (asker, request) in later {
+                    self.handle_request(conversation, asker, request, context);
                 }
             }
+            RoomInput::EventsForGap(result) => self.handle_events_for_gap(conversation, result, context),
             RoomInput::AudienceLost { worker } => entry.audience[worker] = entry.audience[worker].saturating_sub(1),
             RoomInput::Disconnected { user, connection } => {
                 if entry.room.typing.handle_disconnect(user.as_str(), connection) {
@@ -130,6 +128,11 @@ impl Shard {
         let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
         if !entry.room.is_member(asker.user.as_str()) {
             return context.refuse_by_store(&asker, StoreError::NotFound);
+        }
+        if matches!(request, RoomRequest::Join { .. } | RoomRequest::Leave)
+            && let Some(later) = entry.joining.get_mut(&asker.place())
+        {
+            return later.push((asker, request));
         }
         match request {
             RoomRequest::Join { since, limit } => {
@@ -182,12 +185,14 @@ impl Shard {
         result: Result<Appended, StoreError>,
         context: &mut Context,
     ) {
-        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
-            entry.in_flight -= 1;
-        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
         let Appended { message, duplicate } = match result {
             Ok(appended) => appended,
-            Err(error) => return context.refuse_by_store(asker, error),
+            Err(error) => {
+                entry.handle_failed_write(asker, error, context);
+                return self.note_due(conversation);
+            }
         };
         if duplicate {
             context.metrics().duplicates.add(1);
@@ -202,9 +207,8 @@ impl Shard {
             }
             object.end();
         });
-        if !duplicate {
-            self.release(conversation, LogEvent::MessageCreated(message), context);
-        }
+        // A repeat, too: it may be the first that is heard of a message whose commit was not answered.
+        self.release(conversation, LogEvent::MessageCreated(message), context);
     }
 
     fn handle_marked_read(
@@ -238,16 +242,36 @@ impl Shard {
         result: Result<Left, StoreError>,
         context: &mut Context,
     ) {
-        if let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) {
-            entry.in_flight -= 1;
-        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
         match result {
             Ok(left) => {
                 // The event first: the reply is the last that the one who left hears of the conversation.
                 self.release(conversation, left.event, context);
                 context.reply(asker, conversation_payload(conversation));
             }
-            Err(error) => context.refuse_by_store(asker, error),
+            Err(error) => {
+                entry.handle_failed_write(asker, error, context);
+                self.note_due(conversation);
+            }
+        }
+    }
+
+    fn handle_events_for_gap(
+        &mut self,
+        conversation: ConversationId,
+        result: Result<Vec<LogEvent>, StoreError>,
+        context: &mut Context,
+    ) {
+        let end = read_end(&result);
+        for event in result.unwrap_or_default() {
+            self.release(conversation, event, context);
+        }
+        let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
+        entry.in_flight -= 1;
+        entry.room.handle_read_end(end, context.now);
+        if entry.room.waiting_since().is_some() {
+            self.note_due(conversation);
         }
     }
 
@@ -258,8 +282,11 @@ impl Shard {
         }
         let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { return };
         if !entry.answer_with_conversation(asker, context) {
-            // Their own event is still kept back for one before it: by the time they ask again it has been released.
+            // Their own event is kept back for one before it, or was committed without an answer: when they ask again, it has
+            // been released.
+            entry.room.handle_doubt(context.now);
             context.refuse_by_store(asker, StoreError::Unavailable);
+            self.note_due(conversation);
         }
     }
 
@@ -335,7 +362,7 @@ impl Shard {
             }
             entry.tell_reads_if_time(context);
             entry.tell_activity_if_time(&self.online, context);
-            entry.ask_for_gap_if_time(context);
+            entry.read_gap_if_time(context);
             let is_waiting = entry.room.waiting_since().is_some();
             if !entry.room.typing.is_empty() || entry.room.has_reads() || entry.has_activity || is_waiting {
                 self.note_due(conversation);
@@ -375,6 +402,17 @@ impl Shard {
             is_used
         });
         context.metrics().rooms.set(self.rooms.len() as u64);
+    }
+}
+
+#[cfg(test)]
+impl Shard {
+    /// The rooms that are in memory.
+    pub(super) fn live(&self) -> impl Iterator<Item = (ConversationId, &RoomEntry)> {
+        self.rooms.iter().filter_map(|(&conversation, slot)| match slot {
+            Slot::Live(entry) => Some((conversation, &**entry)),
+            Slot::Opening(_) => None,
+        })
     }
 }
 

@@ -194,7 +194,7 @@ impl Reader {
         let control = opcode >= 8;
         refuse(reserved != 0, 1002)?;
         refuse(matches!(opcode, 3..=7 | 11..=15), 1002)?;
-        refuse(opcode == 2 && self.types == DataTypes::TextOnly, 1003)?;
+        refuse(opcode == 2 && self.types == DataTypes::TextOnly && self.message.is_none(), 1003)?;
         refuse(control && !fin, 1002)?;
         refuse(opcode == 0 && self.message.is_none(), 1002)?;
         refuse(matches!(opcode, 1 | 2) && self.message.is_some(), 1002)?;
