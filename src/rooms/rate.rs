@@ -57,7 +57,11 @@ impl Schedule {
         self.paid_until_us = self.paid_until_us.saturating_sub(rate.interval_us);
     }
 
-    fn check(&self, rate: Rate, now: Moment) -> Result<(), Duration> {
+    /// Whether the bucket holds one event, without taking it.
+    ///
+    /// # Errors
+    /// As [`Schedule::try_take`].
+    pub fn check(&self, rate: Rate, now: Moment) -> Result<(), Duration> {
         let now_us = now.millis() * 1_000;
         let ahead = self.paid_until_us.saturating_sub(now_us);
         if rate.interval_us == 0 || ahead <= rate.tolerance_us {

@@ -22,27 +22,27 @@ impl InviteGuard {
         Self { rate, guesses: Mutex::new(HashMap::new()) }
     }
 
-    /// Takes one guess out of the address's allowance.
+    /// Whether the address may try a code.
     ///
     /// # Errors
-    /// When there is none left: the time after which there is again.
-    pub(super) fn try_take(&self, address: IpAddr, now: Moment) -> Result<(), Duration> {
-        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        if guesses.len() >= MAX_ADDRESSES && !guesses.contains_key(&group(address)) {
-            guesses.retain(|_, schedule| !schedule.is_idle(now));
-            if guesses.len() >= MAX_ADDRESSES {
-                return Err(Duration::from_secs(60));
-            }
+    /// When it may not: the time after which it may again.
+    pub(super) fn check(&self, address: IpAddr, now: Moment) -> Result<(), Duration> {
+        let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        match guesses.get(&group(address)) {
+            Some(schedule) => schedule.check(self.rate, now),
+            None if guesses.len() >= MAX_ADDRESSES => Err(Duration::from_secs(60)),
+            None => Ok(()),
         }
-        guesses.entry(group(address)).or_default().try_take(self.rate, now)
     }
 
-    /// The code was good: it does not count.
-    pub(super) fn give_back(&self, address: IpAddr) {
+    /// Counts a wrong code. Good ones do not count, so that any number of users behind one address can join with them.
+    pub(super) fn handle_wrong(&self, address: IpAddr, now: Moment) {
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(schedule) = guesses.get_mut(&group(address)) {
-            schedule.give_back(self.rate);
+        if guesses.len() >= MAX_ADDRESSES {
+            guesses.retain(|_, schedule| !schedule.is_idle(now));
         }
+        // Over the rate already, by guesses that were under way at once: the next one is refused.
+        let _refused_next_time = guesses.entry(group(address)).or_default().try_take(self.rate, now);
     }
 }
 

@@ -167,12 +167,17 @@ impl Worker {
         while !self.is_stopping {
             self.wait();
             self.context.read_clocks();
-            self.read_sockets();
-            self.handle_inputs();
-            self.look_after_time();
-            self.sessions.flush_all(&mut self.context);
+            self.turn();
         }
         self.sessions.leave_presence(&self.context);
+    }
+
+    /// What follows a wait, at the time that the clocks were read.
+    fn turn(&mut self) {
+        self.read_sockets();
+        self.handle_inputs();
+        self.look_after_time();
+        self.sessions.flush_all(&mut self.context);
     }
 
     fn wait(&mut self) {

@@ -332,22 +332,11 @@ impl Sessions {
         context.shared.store.join_by_invite(invite, user, name, context.wall, done);
     }
 
-    /// Each code counts as wrong until it proves to be right, so that many at once are no way around the limit.
+    /// For the user a code counts as wrong until it proves to be right, so that many at once are no way around the limit.
     fn take_guess(&mut self, asker: &Asker, address: IpAddr, context: &Context) -> Result<(), Duration> {
+        context.shared.invite_guard.check(address, context.now)?;
         let Some(user) = self.users.get_mut(&asker.user) else { return Ok(()) };
-        user.invites.try_take(self.rates.invites, context.now)?;
-        let by_address = context.shared.invite_guard.try_take(address, context.now);
-        if by_address.is_err() {
-            user.invites.give_back(self.rates.invites);
-        }
-        by_address
-    }
-
-    fn give_guess_back(&mut self, asker: &Asker, address: IpAddr, context: &Context) {
-        context.shared.invite_guard.give_back(address);
-        if let Some(user) = self.users.get_mut(&asker.user) {
-            user.invites.give_back(self.rates.invites);
-        }
+        user.invites.try_take(self.rates.invites, context.now)
     }
 
     pub(super) fn handle_group_joined(
@@ -357,8 +346,10 @@ impl Sessions {
         result: Result<Joined, StoreError>,
         context: &mut Context,
     ) {
-        if !matches!(result, Err(StoreError::NotFound)) {
-            self.give_guess_back(&asker, address, context);
+        if matches!(result, Err(StoreError::NotFound)) {
+            context.shared.invite_guard.handle_wrong(address, context.now);
+        } else if let Some(user) = self.users.get_mut(&asker.user) {
+            user.invites.give_back(self.rates.invites);
         }
         match result {
             Ok(Joined { conversation, event, .. }) => {
