@@ -23,6 +23,8 @@ use crate::worker::{Shared, Workers};
 
 /// How often a drain looks whether it is over.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How many looks in a row must find no connection before the workers end.
+const QUIET_LOOKS: u32 = 3;
 
 /// Why a server did not start. The text says what to do.
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl Server {
             shared,
             workers: Arc::new(workers),
             origins: config.origins.clone(),
+            operator_token: config.operator_token.clone(),
             minter,
             issuer: config.auth.issuer.clone(),
             audience: config.auth.audience.clone(),
@@ -122,11 +125,16 @@ impl Server {
         http.workers.drain();
         let drain_time = http.shared.limits.drain_time.min(OFF_TIME);
         let deadline = Instant::now() + drain_time;
-        while !http.workers.have_ended() && Instant::now() < deadline {
+        // A worker whose own connections are gone still owns rooms that others wait for: all of them end together. A connection
+        // on its way to another worker is counted by neither, so that one look is not enough.
+        let mut quiet_looks = 0;
+        while quiet_looks < QUIET_LOOKS && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
+            quiet_looks = if http.workers.connections() == 0 { quiet_looks + 1 } else { 0 };
         }
-        if !http.workers.have_ended() {
-            tracing::warn!("the drain time is over; the connections that are left are cut");
+        match http.workers.connections() {
+            0 => tracing::info!("stopped"),
+            connections => tracing::warn!(connections, "the drain time is over; the connections that are left are cut"),
         }
         http.workers.stop();
         accepting.abort();

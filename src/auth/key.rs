@@ -27,6 +27,11 @@ const MAX_KEYS: usize = 64;
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
+    /// Whether `text` is the secret, in a time that tells nothing of it but its length.
+    pub fn is(&self, text: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, text.as_bytes()).is_ok()
+    }
+
     /// Least length, in bytes.
     pub const MIN_BYTES: usize = 32;
 

@@ -98,6 +98,9 @@ pub struct ServeArgs {
     /// The public keys.
     #[command(flatten)]
     pub keys: KeyArgs,
+    /// The operator's token.
+    #[command(flatten)]
+    pub operator: OperatorArgs,
     /// What tokens must say.
     #[command(flatten)]
     pub claims: ClaimArgs,
@@ -158,6 +161,18 @@ pub struct SecretArgs {
     /// File with the secret of HS256 tokens; a line feed at its end does not count
     #[arg(long, env = "PARLOR_JWT_SECRET_FILE", value_name = "FILE")]
     pub jwt_secret_file: Option<PathBuf>,
+}
+
+/// What the operator's own requests carry.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Authentication")]
+pub struct OperatorArgs {
+    /// Token of the operator's requests, such as `POST /operator/remove?user=ID`; at least 32 bytes [default: none are taken]
+    #[arg(long, env = "PARLOR_OPERATOR_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub operator_token: Option<SecretText>,
+    /// File with that token; a line feed at its end does not count
+    #[arg(long, env = "PARLOR_OPERATOR_TOKEN_FILE", value_name = "FILE")]
+    pub operator_token_file: Option<PathBuf>,
 }
 
 /// The public keys of whoever issues the tokens.

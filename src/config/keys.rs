@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{ConfigFaults, Purpose};
 use crate::auth::{AuthConfig, AuthSetupError, PublicKey, Secret, Verifier, secret_file};
-use crate::cli::{SecretArgs, ServeArgs, TokenArgs};
+use crate::cli::{OperatorArgs, SecretArgs, SecretText, ServeArgs, TokenArgs};
 
 /// Most bytes of a key file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -16,7 +16,7 @@ const DEV_SECRET: &str = "dev-secret";
 /// What `serve` verifies tokens with; `None` after a fault.
 pub(super) fn auth(args: &ServeArgs, purpose: Purpose, faults: &mut ConfigFaults) -> Option<AuthConfig> {
     let mut auth = AuthConfig {
-        secret: given_secret(&args.secret, faults),
+        secret: jwt_secret(&args.secret).read(faults),
         public_keys: Vec::new(),
         issuer: claim("--jwt-issuer", args.claims.jwt_issuer.as_deref(), faults),
         audience: claim("--jwt-audience", args.claims.jwt_audience.as_deref(), faults),
@@ -56,7 +56,7 @@ pub(super) fn auth(args: &ServeArgs, purpose: Purpose, faults: &mut ConfigFaults
 pub fn secret_for_tokens(args: &TokenArgs) -> Result<Secret, ConfigFaults> {
     let mut faults = ConfigFaults::default();
     let secret = if is_secret_given(&args.secret) {
-        given_secret(&args.secret, &mut faults)
+        jwt_secret(&args.secret).read(&mut faults)
     } else {
         let path = args.data.data.join(DEV_SECRET);
         match secret_file::load(&path) {
@@ -79,19 +79,40 @@ fn is_secret_given(args: &SecretArgs) -> bool {
     args.jwt_secret.is_some() || args.jwt_secret_file.is_some()
 }
 
-fn given_secret(args: &SecretArgs, faults: &mut ConfigFaults) -> Option<Secret> {
-    match (&args.jwt_secret, &args.jwt_secret_file) {
-        (None, None) => None,
-        (Some(_), Some(_)) => {
-            let problem = "the secret is given twice, with --jwt-secret-file (or their variables) too";
-            faults.add("--jwt-secret", problem, "keep the file and take the other out");
-            None
+/// The operator's token; `None` when there is none, or after a fault.
+pub(super) fn operator_token(args: &OperatorArgs, faults: &mut ConfigFaults) -> Option<Secret> {
+    let (text, file) = (args.operator_token.as_ref(), args.operator_token_file.as_deref());
+    GivenSecret { text, text_flag: "--operator-token", file, file_flag: "--operator-token-file" }.read(faults)
+}
+
+fn jwt_secret(args: &SecretArgs) -> GivenSecret<'_> {
+    let (text, file) = (args.jwt_secret.as_ref(), args.jwt_secret_file.as_deref());
+    GivenSecret { text, text_flag: "--jwt-secret", file, file_flag: "--jwt-secret-file" }
+}
+
+/// A secret that can be given as it is or by the name of a file, but not both.
+struct GivenSecret<'a> {
+    text: Option<&'a SecretText>,
+    text_flag: &'static str,
+    file: Option<&'a Path>,
+    file_flag: &'static str,
+}
+
+impl GivenSecret<'_> {
+    fn read(&self, faults: &mut ConfigFaults) -> Option<Secret> {
+        match (self.text, self.file) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                let problem = format!("the secret is given twice, with {} (or their variables) too", self.file_flag);
+                faults.add(self.text_flag, problem, "keep the file and take the other out");
+                None
+            }
+            (Some(text), None) => {
+                let made = Secret::new(text.expose().as_bytes());
+                made.map_err(|error| add(faults, self.text_flag, "", &error)).ok()
+            }
+            (None, Some(path)) => key_file(self.file_flag, path, |bytes| Secret::new(trim_line_feed(bytes)), faults),
         }
-        (Some(text), None) => {
-            let made = Secret::new(text.expose().as_bytes());
-            made.map_err(|error| add(faults, "--jwt-secret", "", &error)).ok()
-        }
-        (None, Some(path)) => key_file("--jwt-secret-file", path, |bytes| Secret::new(trim_line_feed(bytes)), faults),
     }
 }
 

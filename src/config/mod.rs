@@ -14,7 +14,7 @@ pub use faults::{ConfigFaults, Fault};
 pub use keys::secret_for_tokens;
 pub use origin::{OriginPolicy, is_loopback};
 
-use crate::auth::AuthConfig;
+use crate::auth::{AuthConfig, Secret};
 use crate::cli::{self, ServeArgs};
 use crate::protocol::Limits;
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub dev: bool,
     /// Whose tokens are trusted.
     pub auth: AuthConfig,
+    /// What the operator's requests must carry; without it none are taken.
+    pub operator_token: Option<Secret>,
     /// Which web pages may connect.
     pub origins: OriginPolicy,
     /// Every limit, their relations checked.
@@ -107,11 +109,12 @@ impl Config {
         let database = database(args.storage.database.as_deref(), data, &mut faults);
         let origins = origins(&args.origins.allow_origin, dev, &mut faults);
         let limits = limits::checked(args.limits.limits(), &mut faults);
+        let operator_token = keys::operator_token(&args.operator, &mut faults);
         let auth = keys::auth(args, purpose, &mut faults);
         let log = LogConfig { format: args.server.log_format, level: args.server.log_level };
         match (database, auth) {
             (Some(database), Some(auth)) if faults.is_empty() => {
-                Ok(Self { listen, data: data.clone(), database, workers, dev, auth, origins, limits, log })
+                Ok(Self { listen, data: data.clone(), database, workers, dev, auth, operator_token, origins, limits, log })
             }
             _ => Err(faults),
         }
@@ -195,6 +198,7 @@ impl fmt::Display for Config {
         }
         line("jwt-issuer", &self.auth.issuer.as_deref().unwrap_or("(any)"))?;
         line("jwt-audience", &self.auth.audience.as_deref().unwrap_or("(any)"))?;
+        line("operator-token", if self.operator_token.is_some() { &"(set)" } else { &"(none)" })?;
         let origins = match &self.origins {
             OriginPolicy::Any => "*".to_owned(),
             OriginPolicy::Listed(list) => list.join(","),

@@ -3,6 +3,8 @@
 
 mod dev;
 mod listener;
+mod operator;
+mod query;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -22,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use crate::auth::Minter;
+use crate::auth::{Minter, Secret};
 use crate::config::OriginPolicy;
 use crate::worker::{Shared, Upgraded, Workers};
 
@@ -39,6 +41,8 @@ pub(crate) struct Http {
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) origins: OriginPolicy,
+    /// What the operator's requests must carry; without it there are none.
+    pub(crate) operator_token: Option<Secret>,
     /// Signs tokens for anybody who asks, in development only.
     pub(crate) minter: Option<Minter>,
     pub(crate) issuer: Option<String>,
@@ -85,6 +89,7 @@ impl Http {
             "/readyz" if is_get => self.ready().await,
             "/metrics" if is_get => text(StatusCode::OK, self.shared.metrics.render()),
             "/dev/token" if is_get && self.minter.is_some() => dev::token(self, &request),
+            "/operator/remove" if self.operator_token.is_some() => operator::remove(self, &request),
             "/" if is_get => text(StatusCode::OK, "This is a Parlor chat server. Connect a WebSocket to /ws.\n"),
             "/healthz" | "/readyz" | "/metrics" | "/" => {
                 let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");

@@ -198,7 +198,8 @@ impl Decoder {
         }
         let data_type = match first & OPCODE_BITS {
             TEXT => DataType::Text,
-            BINARY if types == DataTypes::TextOnly => return Err(FrameError::Binary),
+            // Amid a fragmented message it is the lesser fault: that no data frame may come there is said below.
+            BINARY if types == DataTypes::TextOnly && self.reassembly.is_none() => return Err(FrameError::Binary),
             BINARY => DataType::Binary,
             CONTINUATION => {
                 let message = self.reassembly.as_ref().ok_or(FrameError::Protocol)?;

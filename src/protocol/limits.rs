@@ -41,6 +41,9 @@ pub const MAX_LISTED_MEMBERS: usize = 200;
 /// Longest request, in bytes, for which a parser keeps the memory it used: about 2 MiB at the worst (a node of 24 bytes, an index
 /// of 4 and two copies for each byte). What a longer one needed is given back at once.
 pub const MAX_KEPT_REQUEST_BYTES: usize = 64 * 1024;
+/// About how many bytes of messages one reply carries; a page ends before its `limit` rather than past this. One message always
+/// fits: the page goes on with the next request.
+pub const MAX_REPLY_BYTES: usize = 512 * 1024;
 /// Longest payload of a control frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_BYTES: usize = 125;
 

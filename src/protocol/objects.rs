@@ -27,6 +27,14 @@ pub struct Message {
     pub created_at: UnixMillis,
 }
 
+impl Message {
+    /// About how many bytes it takes in memory and on the wire.
+    pub fn size(&self) -> usize {
+        const FIELDS: usize = 320;
+        self.content.len() + FIELDS
+    }
+}
+
 /// One entry of a conversation's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEvent {
@@ -66,6 +74,14 @@ impl LogEvent {
         match self {
             Self::MessageCreated(message) => message.seq,
             Self::MemberJoined { seq, .. } | Self::MemberLeft { seq, .. } => *seq,
+        }
+    }
+
+    /// About how many bytes it takes in memory and on the wire.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::MessageCreated(message) => message.size(),
+            Self::MemberJoined { name, .. } | Self::MemberLeft { name, .. } => name.len() + 256,
         }
     }
 

@@ -38,10 +38,26 @@ pub(super) struct Session {
     pub(super) name: Arc<str>,
     pub(super) expires_at: UnixMillis,
     pub(super) was_warned: bool,
-    /// Audiences it is in, as indexes into `Audiences`.
-    pub(super) joined: Vec<u32>,
+    /// Audiences it is in.
+    pub(super) joined: Vec<Joined>,
     /// Where it typed last, so that going away ends the lease.
     pub(super) typing: Option<crate::protocol::ConversationId>,
+}
+
+/// A place in an audience.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    /// The audience, as an index into `Audiences`.
+    pub(super) audience: u32,
+    /// How many changes of presence the reply to the join had taken in: later ones are news.
+    pub(super) presence_seen: u64,
+}
+
+impl Session {
+    /// Its place in an audience, if it has one there.
+    pub(super) fn joined(&self, audience: Option<u32>) -> Option<&Joined> {
+        self.joined.iter().find(|joined| Some(joined.audience) == audience)
+    }
 }
 
 /// Counts for one minute of what a client should not do.

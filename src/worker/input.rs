@@ -8,7 +8,7 @@ use crate::protocol::frame::Decoder;
 use crate::protocol::request::ActionName;
 use crate::protocol::{ConversationId, LogEvent, MessageId, Seq, UnixMillis, UserId};
 use crate::rooms::RoomSnapshot;
-use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, ReadMark, StoreError};
+use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, MessageRange, ReadMark, StoreError};
 
 /// Names a connection of one worker; a later connection in the same place has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,18 @@ pub(crate) struct PresenceChange {
     pub(super) name: Arc<str>,
     /// `None`: online. Else when they were last seen.
     pub(super) last_seen_at: Option<UnixMillis>,
+    /// Where the rooms with an audience are to be reported, so that each connection is told once however many rooms it shares
+    /// with the user; `None` when only the name is new.
+    pub(super) announcement: Option<Announcement>,
+}
+
+/// One change of presence on its way to the audiences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    /// The user's home.
+    pub(super) home: usize,
+    /// Counts the home's announcements.
+    pub(super) number: u64,
 }
 
 /// A WebSocket after its handshake.
@@ -98,27 +110,49 @@ pub(crate) enum SessionInput {
     /// Answers a request: a whole frame, or nothing for a request without `requestId`.
     Reply { connection: ConnectionKey, frame: Option<Arc<[u8]>> },
     /// Answers a join and makes the connection part of the room's audience, in this place of the order.
-    Subscribe { connection: ConnectionKey, conversation: ConversationId, frame: Option<Arc<[u8]>>, request_id: Option<Box<str>> },
+    Subscribe(Subscription),
     /// Answers a leave and takes the connection out of the audience.
     Unsubscribe { connection: ConnectionKey, conversation: ConversationId, frame: Option<Arc<[u8]>> },
     /// The user is no member any more: none of their connections stays in the audience.
     Expel { conversation: ConversationId, user: UserId },
     /// One frame for everybody in the audience.
     Deliver(Delivery),
+    /// An operator ends every connection of a user.
+    Remove(UserId),
     /// A frame for every connection of a user.
     ToUser { user: UserId, frame: Arc<[u8]> },
-    /// A frame for the audiences of these conversations, once for each connection.
-    PresenceFrame { conversations: Vec<ConversationId>, frame: Arc<[u8]> },
+    /// A worker's rooms with this member and an audience, by the worker that has the audience.
+    PresenceRooms { number: u64, rooms: Vec<Vec<PresenceRoom>> },
+    /// A change of this user's presence, for the audiences of these rooms: once for each connection, and not for their own.
+    PresenceFrame { user: UserId, rooms: Vec<PresenceRoom>, frame: Arc<[u8]> },
     /// A conversation moved on: tell those members' connections that are not in its audience.
     Activity(Arc<Activity>),
     /// The store has read a page for a request.
-    MessagesLoaded(Asker, Result<MessagePage, StoreError>),
+    MessagesLoaded(Asker, MessageRange, Result<MessagePage, StoreError>),
     /// The store has read a page for a request.
     ConversationsLoaded(Asker, Result<ConversationPage, StoreError>),
     /// The store has looked up an invite code. The address is for the limit on wrong ones.
     GroupJoined(Asker, IpAddr, Result<Joined, StoreError>),
     /// The store has created a conversation, or could not.
     Created(Asker, Result<crate::store::Created, StoreError>),
+}
+
+/// A place in a room's audience, and the reply that comes before the first live event.
+pub(crate) struct Subscription {
+    pub(super) connection: ConnectionKey,
+    pub(super) conversation: ConversationId,
+    pub(super) frame: Option<Arc<[u8]>>,
+    pub(super) request_id: Option<Box<str>>,
+    /// How many changes of presence its owner had taken in when it wrote the reply.
+    pub(super) presence_seen: u64,
+}
+
+/// A room that a change of presence concerns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PresenceRoom {
+    pub(super) conversation: ConversationId,
+    /// Which of its owner's changes of presence this was.
+    pub(super) change: u64,
 }
 
 /// One event on its way to an audience.
@@ -211,5 +245,7 @@ pub(crate) struct PendingJoin {
     pub(super) asker: Asker,
     pub(super) after: Seq,
     pub(super) recovered: bool,
+    /// How many events it gets if its position is of no use.
+    pub(super) limit: usize,
     pub(super) attempts: u8,
 }

@@ -7,17 +7,25 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use crate::protocol::limits::MAX_LISTED_MEMBERS;
+use crate::protocol::limits::{MAX_LISTED_MEMBERS, MAX_REPLY_BYTES};
 use crate::protocol::{EventFrame, LogEvent, UserId, encode};
 use crate::rooms::JoinPlan;
 use crate::store::StoreError;
 
 use super::context::Context;
-use super::input::{Asker, Input, PendingJoin, RoomInput, SessionInput, Since};
-use super::shard::{RoomEntry, conversation_payload};
+use super::input::{Asker, Input, PendingJoin, RoomInput, SessionInput, Since, Subscription};
+use super::room_entry::{RoomEntry, conversation_payload};
 
 /// How often a join reads the store again because the room moved on past what it keeps in memory meanwhile.
 const MAX_ATTEMPTS: u8 = 5;
+
+/// Who is online, as far as this worker has heard.
+#[derive(Clone, Copy)]
+pub(super) struct Attendance<'a> {
+    pub(super) online: &'a HashSet<UserId>,
+    /// How many changes of presence went into it.
+    pub(super) changes: u64,
+}
 
 impl RoomEntry {
     pub(super) fn join(
@@ -25,22 +33,29 @@ impl RoomEntry {
         asker: Asker,
         since: Option<Since>,
         limit: usize,
-        online: &HashSet<UserId>,
+        attendance: Attendance<'_>,
         context: &mut Context,
     ) {
         let since = since.filter(|since| *since.epoch == *context.epoch).map(|since| since.seq);
         let JoinPlan { after, recovered } = self.room.plan_join(since, limit, context.limits().recovery_limit);
-        self.continue_join(PendingJoin { asker, after, recovered, attempts: 0 }, &[], online, context);
+        self.continue_join(PendingJoin { asker, after, recovered, limit, attempts: 0 }, &[], attendance, context);
     }
 
     /// Finishes a join if `read` and what is in memory reach from its position to the head, else reads the store.
-    fn continue_join(&mut self, join: PendingJoin, read: &[LogEvent], online: &HashSet<UserId>, context: &mut Context) {
+    fn continue_join(&mut self, join: PendingJoin, read: &[LogEvent], attendance: Attendance<'_>, context: &mut Context) {
         let head = self.room.head();
         // Events that are committed but not released yet come live.
         let read = &read[..read.partition_point(|event| event.seq() <= head)];
         let reached = read.last().map_or(join.after, LogEvent::seq);
         if self.room.recent_after(reached).is_some() {
-            return self.finish_join(&join, read, reached, online, context);
+            let kept = fitting(read);
+            if kept < read.len() && join.recovered {
+                // Too much for one reply, and a recovery is never partial: they start afresh.
+                let JoinPlan { after, recovered } = self.room.plan_join(None, join.limit, 0);
+                let read = &read[read.partition_point(|event| event.seq() <= after)..];
+                return self.continue_join(PendingJoin { after, recovered, ..join }, read, attendance, context);
+            }
+            return self.finish_join(&join, &read[read.len() - kept..], reached, attendance, context);
         }
         if join.attempts == MAX_ATTEMPTS {
             return context.refuse_by_store(&join.asker, StoreError::Unavailable);
@@ -57,7 +72,7 @@ impl RoomEntry {
         &mut self,
         join: PendingJoin,
         result: Result<Vec<LogEvent>, StoreError>,
-        online: &HashSet<UserId>,
+        attendance: Attendance<'_>,
         context: &mut Context,
     ) {
         self.in_flight -= 1;
@@ -66,7 +81,7 @@ impl RoomEntry {
             return context.refuse_by_store(&join.asker, StoreError::NotFound);
         }
         match result {
-            Ok(events) => self.continue_join(join, &events, online, context),
+            Ok(events) => self.continue_join(join, &events, attendance, context),
             Err(error) => context.refuse_by_store(&join.asker, error),
         }
     }
@@ -76,7 +91,7 @@ impl RoomEntry {
         join: &PendingJoin,
         read: &[LogEvent],
         reached: crate::protocol::Seq,
-        online: &HashSet<UserId>,
+        attendance: Attendance<'_>,
         context: &mut Context,
     ) {
         let asker = &join.asker;
@@ -97,14 +112,15 @@ impl RoomEntry {
             let recent = room.recent_after(reached).into_iter().flatten();
             let events = read.iter().map(Item::Read).chain(recent.map(Item::Recent));
             object.array("events", events, write_item);
-            let members = room.members(MAX_LISTED_MEMBERS, |user| online.contains(user));
+            let members = room.members(MAX_LISTED_MEMBERS, |user| attendance.online.contains(user));
             object.array("members", members, |out, member| encode::member(out, &member));
             object.array("typing", room.typing.users(), |out, user| encode::string(out, user.as_str())).end();
         });
         self.audience[asker.worker] += 1;
         let request_id = asker.request_id.clone();
-        let subscribe = SessionInput::Subscribe { connection: asker.connection, conversation, frame, request_id };
-        context.send_to_session(asker.worker, subscribe);
+        let (connection, presence_seen) = (asker.connection, attendance.changes);
+        let subscription = Subscription { connection, conversation, frame, request_id, presence_seen };
+        context.send_to_session(asker.worker, SessionInput::Subscribe(subscription));
     }
 
     pub(super) fn leave(&self, asker: &Asker, context: &mut Context) {
@@ -153,6 +169,16 @@ impl RoomEntry {
         });
         true
     }
+}
+
+/// How many of the newest events fit into one reply.
+fn fitting(events: &[LogEvent]) -> usize {
+    let mut room = MAX_REPLY_BYTES;
+    let mut fits = |event: &&LogEvent| {
+        room = room.saturating_sub(event.size());
+        room > 0
+    };
+    events.iter().rev().take_while(|event| fits(event)).count()
 }
 
 /// An event of a join's reply, from the store or from memory.

@@ -7,12 +7,14 @@
 //! [`sessions`] is the side that has sockets, [`shard`] the side that has rooms. They speak to each other by [`input::Input`]
 //! only, also within one worker, so that the order of what a connection gets is that of one queue.
 
+mod announcements;
 mod audience;
 mod connection;
 mod context;
 mod input;
 mod invites;
 mod join;
+mod lifecycle;
 mod mailbox;
 mod outbox;
 mod outgoing;
@@ -20,6 +22,7 @@ mod pace;
 mod poller;
 mod read;
 mod requests;
+mod room_entry;
 mod sessions;
 mod shard;
 mod sweep;
@@ -39,6 +42,7 @@ use context::Context;
 use sessions::Sessions;
 use shard::Shard;
 
+use crate::protocol::UserId;
 use crate::rooms::Moment;
 
 /// Longest wait, and how often leases, receipts and hints are looked after.
@@ -107,14 +111,14 @@ impl Workers {
         }
     }
 
+    /// Ends every connection of a user with 4503.
+    pub(crate) fn remove(&self, user: &UserId) {
+        self.tell(|| Input::Session(SessionInput::Remove(user.clone())));
+    }
+
     /// Tells every client that the server is stopping, answers what was accepted and closes with 4000.
     pub fn drain(&self) {
         self.tell(|| Input::Drain);
-    }
-
-    /// Whether every worker has ended.
-    pub fn have_ended(&self) -> bool {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().all(JoinHandle::is_finished)
     }
 
     /// Ends every worker without waiting for clients any longer, and waits for that.
@@ -228,8 +232,8 @@ impl Worker {
 
     fn look_after_time(&mut self) {
         let now = self.context.now;
-        if self.sessions.is_draining && self.sessions.continue_drain(&mut self.context) {
-            self.is_stopping = true;
+        if self.sessions.is_draining {
+            self.sessions.continue_drain(&mut self.context);
         }
         if now.since(self.ticked_at) < TICK {
             return;

@@ -11,6 +11,8 @@ pub(super) struct Outbox {
     chunks: VecDeque<Rc<[u8]>>,
     written: usize,
     bytes: usize,
+    /// Bytes of answers since the outbox was last empty: asked for, so that they do not count against a slow reader.
+    owed: usize,
 }
 
 impl Outbox {
@@ -27,6 +29,12 @@ impl Outbox {
     pub(super) fn push(&mut self, chunk: Rc<[u8]>) {
         self.bytes += chunk.len();
         self.chunks.push_back(chunk);
+    }
+
+    /// Appends an answer to what the client asked.
+    pub(super) fn push_owed(&mut self, chunk: Rc<[u8]>) {
+        self.owed += chunk.len();
+        self.push(chunk);
     }
 
     /// The bytes to write next, in as many slices as there are chunks.
@@ -50,6 +58,7 @@ impl Outbox {
             self.written -= front.len();
             self.chunks.pop_front();
         }
+        self.owed = 0;
     }
 
     /// Drops all that may be dropped without breaking a frame in two: everything but a first chunk of which part was written.
@@ -59,11 +68,12 @@ impl Outbox {
         self.bytes = self.chunks.front().map_or(0, |chunk| chunk.len() - self.written);
     }
 
-    /// Whether the connection is behind, so that what may be dropped should be.
+    /// Whether the connection is behind with what it did not ask for.
     pub(super) fn pace(&self, max_outbox_bytes: usize) -> Pace {
-        if self.bytes > max_outbox_bytes {
+        let unasked = self.bytes.saturating_sub(self.owed);
+        if unasked > max_outbox_bytes {
             Pace::Slow
-        } else if self.bytes > max_outbox_bytes / 4 {
+        } else if unasked > max_outbox_bytes / 4 {
             Pace::Behind
         } else {
             Pace::Keeping
@@ -99,6 +109,16 @@ mod tests {
         outbox.discard_unsent();
         assert_eq!(outbox.slices().collect::<Vec<_>>(), [b"bc"]);
         assert_eq!(outbox.bytes(), 2);
+    }
+
+    #[test]
+    fn an_answer_however_long_makes_no_slow_reader() {
+        let mut outbox = outbox();
+        outbox.push_owed(Rc::from([0; 1_000]));
+        assert_eq!(outbox.pace(100), Pace::Keeping);
+        outbox.handle_written(1_007);
+        outbox.push(Rc::from([0; 1_000]));
+        assert_eq!(outbox.pace(100), Pace::Slow, "what was owed has been paid");
     }
 
     #[test]

@@ -38,6 +38,16 @@ impl Outgoing<'_> {
 /// Appends whole frames to a connection's outbox and marks it.
 pub(super) fn push(connection: &mut Connection, dirty: &mut Vec<ConnectionKey>, chunk: Rc<[u8]>) {
     connection.outbox.push(chunk);
+    mark(connection, dirty);
+}
+
+/// Appends an answer to a connection's outbox and marks it.
+pub(super) fn push_owed(connection: &mut Connection, dirty: &mut Vec<ConnectionKey>, chunk: Rc<[u8]>) {
+    connection.outbox.push_owed(chunk);
+    mark(connection, dirty);
+}
+
+fn mark(connection: &mut Connection, dirty: &mut Vec<ConnectionKey>) {
     if !connection.is_dirty {
         connection.is_dirty = true;
         dirty.push(connection.key);

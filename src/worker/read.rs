@@ -12,6 +12,7 @@ use super::connection::{Connection, Phase};
 use super::context::Context;
 use super::input::ConnectionKey;
 use super::outgoing::{Flushed, flush, socket_error};
+use super::pace::Pace;
 use super::poller::{Interest, Ready};
 use super::sessions::Sessions;
 
@@ -101,7 +102,7 @@ impl Sessions {
         while used < received.len() {
             let Some(connection) = self.connections.get_mut(key) else { return Drive::Over };
             let is_closing = connection.is_closing();
-            if !is_closing && (connection.in_flight >= context.limits().max_in_flight || self.is_draining) {
+            if !is_closing && (is_busy(connection, context) || self.is_draining) {
                 Self::pause(connection, context);
                 Self::set_interest(&self.poller, connection, Interest { read: false, ..connection.interest });
                 break;
@@ -186,7 +187,7 @@ impl Sessions {
                 if took_some || connection.stuck_since.is_none() {
                     connection.stuck_since = Some(context.now);
                 }
-                let is_over = connection.outbox.bytes() > context.limits().max_outbox_bytes;
+                let is_over = connection.outbox.pace(context.limits().max_outbox_bytes) == Pace::Slow;
                 Self::set_interest(&self.poller, connection, Interest { write: true, ..connection.interest });
                 if is_over {
                     self.close(key, CloseCode::SlowConsumer, context);
@@ -198,6 +199,7 @@ impl Sessions {
                 self.drop_connection(key, context);
             }
         }
+        self.resume_if_time(key, context);
     }
 
     /// The end of the turn: hands out the batches and writes each connection that has something to write, once.
@@ -227,6 +229,12 @@ impl Connection {
         }
         &mut self.misdeeds
     }
+}
+
+/// Whether a connection has as many requests unanswered, or as much of their answers unread, as it may.
+fn is_busy(connection: &Connection, context: &Context) -> bool {
+    let limits = context.limits();
+    connection.in_flight >= limits.max_in_flight || connection.outbox.bytes() > limits.max_outbox_bytes / 2
 }
 
 fn frame_limits(connection: &Connection, context: &Context) -> FrameLimits {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::auth::{AuthError, Identity};
+use crate::protocol::limits::MAX_REPLY_BYTES;
 use crate::protocol::request::{Action, ActionName, PageRange, Parser, Request};
 use crate::protocol::{CloseCode, Conversation, ConversationId, ConversationKind, ErrorCode, Message, Seq, UnixMillis, encode};
 use crate::store::{
@@ -170,7 +171,7 @@ impl Sessions {
     ) {
         let audience = self.audiences.find(conversation);
         let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) else { return };
-        let is_joined = audience.is_some_and(|audience| session.joined.contains(&audience));
+        let is_joined = session.joined(audience).is_some();
         if !is_joined && session.joined.len() >= context.limits().max_joined {
             return self.refuse_here(key, &asker, ErrorCode::LimitExceeded, TOO_MANY_JOINED, context);
         }
@@ -219,17 +220,18 @@ impl Sessions {
             PageRange::After(seq) => MessageRange::After(seq),
         };
         let (mailbox, user) = (context.mailbox(), asker.user.clone());
-        let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::MessagesLoaded(asker, result))));
+        let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::MessagesLoaded(asker, range, result))));
         context.shared.store.load_messages(conversation, user, range, limit, done);
     }
 
     pub(super) fn handle_messages_loaded(
         &mut self,
         asker: &Asker,
+        range: MessageRange,
         result: Result<MessagePage, StoreError>,
         context: &mut Context,
     ) {
-        match result {
+        match result.map(|page| fit(page, range)) {
             Ok(page) => context.reply(asker, |out| {
                 let mut object = encode::Object::begin(out);
                 object.array("messages", &page.messages, |out, message: &std::sync::Arc<Message>| encode::message(out, message));
@@ -406,6 +408,28 @@ impl Sessions {
             self.close(key, CloseCode::RateLimited, context);
         }
     }
+}
+
+/// Ends a page where it becomes too long for one reply, in the direction of reading. At least one message stays.
+fn fit(mut page: MessagePage, range: MessageRange) -> MessagePage {
+    let mut room = MAX_REPLY_BYTES;
+    let mut fits = |message: &std::sync::Arc<Message>| {
+        let is_first = room == MAX_REPLY_BYTES;
+        room = room.saturating_sub(message.size());
+        is_first || room > 0
+    };
+    let kept = match range {
+        MessageRange::After(_) => page.messages.iter().take_while(|message| fits(message)).count(),
+        MessageRange::Latest | MessageRange::Before(_) => page.messages.iter().rev().take_while(|message| fits(message)).count(),
+    };
+    if kept < page.messages.len() {
+        page.has_more = true;
+        match range {
+            MessageRange::After(_) => page.messages.truncate(kept),
+            MessageRange::Latest | MessageRange::Before(_) => drop(page.messages.drain(..page.messages.len() - kept)),
+        }
+    }
+    page
 }
 
 /// A stored conversation as the wire shows it to the member who asked.

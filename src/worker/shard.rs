@@ -5,40 +5,21 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::protocol::{ConversationId, ConversationKind, ErrorCode, LogEvent, UnixMillis, UserId, encode};
-use crate::rooms::{Moment, RecentEvents, Room, RoomSnapshot, TypingStart};
+use crate::protocol::{ConversationId, LogEvent, UserId, encode};
+use crate::rooms::{RecentEvents, Room, RoomSnapshot};
 use crate::store::{Appended, Left, NewMessage, ReadMark, StoreError};
 
 use super::context::Context;
-use super::input::{Activity, Asker, Delivery, DeliveryKind, Input, PresenceChange, RoomInput, RoomRequest, SessionInput};
+use super::input::{
+    Announcement, Asker, DeliveryKind, Input, PresenceChange, PresenceRoom, RoomInput, RoomRequest, SessionInput,
+};
+use super::join::Attendance;
+use super::room_entry::{RoomEntry, conversation_payload};
 
-/// Shortest time between two `conversation_activity` of one conversation (PROTOCOL.md section 5).
-const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
-/// Shortest time between two `message_read` of one room; what happens meanwhile is coalesced.
-const READS_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a missing event may stay on its way before the store is read for it.
-const GAP_TIMEOUT: Duration = Duration::from_millis(200);
-/// Events read at once for a gap.
-const GAP_PAGE: usize = 500;
 /// How long a room without an audience stays in memory.
 const ROOM_IDLE_TIME: Duration = Duration::from_secs(30);
 /// Most inputs that wait for a room to be opened; past it requests are refused with `unavailable`.
 const MAX_WAITING: usize = 16_384;
-
-/// A room and what its owner keeps beside it.
-pub(super) struct RoomEntry {
-    pub(super) room: Room,
-    /// Connections in the audience, by worker.
-    pub(super) audience: Box<[usize]>,
-    /// Writes of which the store has not told the outcome; the room stays until it has.
-    pub(super) in_flight: usize,
-    used_at: Moment,
-    activity_sent_at: Option<Moment>,
-    has_activity: bool,
-    reads_sent_at: Option<Moment>,
-    /// Whether it is in the list of rooms to look after at the next tick.
-    is_due: bool,
-}
 
 enum Slot {
     /// The store is reading it; these inputs wait.
@@ -54,8 +35,10 @@ pub(super) struct Shard {
     rooms_of: HashMap<UserId, Vec<ConversationId>>,
     /// Everybody who is online, on any worker.
     online: HashSet<UserId>,
-    /// Changes of presence since the last tick; the newest of each user.
-    presence_changes: HashMap<UserId, Option<UnixMillis>>,
+    /// Changes of presence since the last tick, in order, whose rooms are to be reported.
+    presence_changes: Vec<(UserId, Announcement, u64)>,
+    /// How many changes of presence were taken in.
+    presence_count: u64,
     /// Rooms to look after at the next tick.
     due: Vec<ConversationId>,
 }
@@ -94,17 +77,7 @@ impl Shard {
                 for member in room.member_ids() {
                     self.rooms_of.entry_ref(member).or_default().push(conversation);
                 }
-                let audience = vec![0; context.mailboxes.len()].into_boxed_slice();
-                let entry = RoomEntry {
-                    room,
-                    audience,
-                    in_flight: 0,
-                    used_at: context.now,
-                    activity_sent_at: None,
-                    has_activity: false,
-                    reads_sent_at: None,
-                    is_due: false,
-                };
+                let entry = RoomEntry::new(room, context);
                 self.rooms.insert(conversation, Slot::Live(Box::new(entry)));
                 context.metrics().rooms.set(self.rooms.len() as u64);
                 for input in waiting {
@@ -130,7 +103,10 @@ impl Shard {
             RoomInput::Appended(asker, result) => self.handle_appended(conversation, &asker, result, context),
             RoomInput::MarkedRead(asker, result) => self.handle_marked_read(conversation, &asker, result, context),
             RoomInput::Left(asker, result) => self.handle_left(conversation, &asker, result, context),
-            RoomInput::EventsForJoin(join, result) => entry.handle_events_for_join(*join, result, &self.online, context),
+            RoomInput::EventsForJoin(join, result) => {
+                let attendance = Attendance { online: &self.online, changes: self.presence_count };
+                entry.handle_events_for_join(*join, result, attendance, context);
+            }
             RoomInput::EventsForGap(result) => {
                 if let Ok(events) = result {
                     for event in events {
@@ -156,7 +132,10 @@ impl Shard {
             return context.refuse_by_store(&asker, StoreError::NotFound);
         }
         match request {
-            RoomRequest::Join { since, limit } => entry.join(asker, since, limit, &self.online, context),
+            RoomRequest::Join { since, limit } => {
+                let attendance = Attendance { online: &self.online, changes: self.presence_count };
+                entry.join(asker, since, limit, attendance, context);
+            }
             RoomRequest::Leave => entry.leave(&asker, context),
             RoomRequest::Send { content, client_message_id, reply_to } => {
                 let message = NewMessage {
@@ -263,8 +242,9 @@ impl Shard {
         }
         match result {
             Ok(left) => {
-                context.reply(asker, conversation_payload(conversation));
+                // The event first: the reply is the last that the one who left hears of the conversation.
                 self.release(conversation, left.event, context);
+                context.reply(asker, conversation_payload(conversation));
             }
             Err(error) => context.refuse_by_store(asker, error),
         }
@@ -322,7 +302,7 @@ impl Shard {
         }
     }
 
-    /// Takes a change of presence; it is announced at the next tick, if it still holds.
+    /// Takes a change of presence; its rooms are reported at the next tick: in a storm of logins, all at once.
     pub(super) fn handle_presence(&mut self, change: PresenceChange) {
         let rooms = self.rooms_of.get(&change.user).map_or(&[][..], Vec::as_slice);
         for conversation in rooms {
@@ -333,18 +313,19 @@ impl Shard {
                 }
             }
         }
-        let changed = match change.last_seen_at {
+        match change.last_seen_at {
             None => self.online.insert(change.user.clone()),
             Some(_) => self.online.remove(&change.user),
         };
-        if changed && !rooms.is_empty() {
-            self.presence_changes.insert(change.user, change.last_seen_at);
+        if let Some(announcement) = change.announcement {
+            self.presence_count += 1;
+            self.presence_changes.push((change.user, announcement, self.presence_count));
         }
     }
 
     /// What is due at a tick: leases that are over, receipts and hints that were held back, gaps, presence.
     pub(super) fn tick(&mut self, context: &mut Context) {
-        self.tell_presence(context);
+        self.report_presence(context);
         for conversation in std::mem::take(&mut self.due) {
             let Some(Slot::Live(entry)) = self.rooms.get_mut(&conversation) else { continue };
             entry.is_due = false;
@@ -361,23 +342,17 @@ impl Shard {
         }
     }
 
-    fn tell_presence(&mut self, context: &mut Context) {
-        for (user, last_seen_at) in std::mem::take(&mut self.presence_changes) {
-            let frame = context.event("presence_changed", |out| {
-                encode::presence_payload(out, &user, last_seen_at.is_none(), last_seen_at);
-            });
-            let rooms = self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice);
-            for worker in 0..context.mailboxes.len() {
-                let has_audience = |conversation: &&ConversationId| match self.rooms.get(*conversation) {
-                    Some(Slot::Live(entry)) => entry.audience[worker] > 0,
-                    Some(Slot::Opening(_)) | None => false,
-                };
-                let conversations: Vec<_> = rooms.iter().filter(has_audience).copied().collect();
-                if !conversations.is_empty() {
-                    let frame = Arc::clone(&frame);
-                    context.send_to_session(worker, SessionInput::PresenceFrame { conversations, frame });
+    fn report_presence(&mut self, context: &mut Context) {
+        for (user, announcement, change) in std::mem::take(&mut self.presence_changes) {
+            let mut rooms = vec![Vec::new(); context.mailboxes.len()];
+            for &conversation in self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice) {
+                let Some(Slot::Live(entry)) = self.rooms.get(&conversation) else { continue };
+                for (worker, _) in entry.audience.iter().enumerate().filter(|(_, connections)| **connections > 0) {
+                    rooms[worker].push(PresenceRoom { conversation, change });
                 }
             }
+            let Announcement { home, number } = announcement;
+            context.send_to_session(home, SessionInput::PresenceRooms { number, rooms });
         }
     }
 
@@ -407,119 +382,6 @@ fn forget(rooms_of: &mut HashMap<UserId, Vec<ConversationId>>, user: &UserId, co
         rooms.retain(|&other| other != conversation);
         if rooms.is_empty() {
             rooms_of.remove(user);
-        }
-    }
-}
-
-/// The payload `{"conversationId":…}`.
-pub(super) fn conversation_payload(conversation: ConversationId) -> impl FnOnce(&mut Vec<u8>) {
-    move |out| encode::Object::begin(out).conversation_id(conversation).end()
-}
-
-impl RoomEntry {
-    /// Sends a frame to every worker that has connections in the audience: once to each, shared.
-    pub(super) fn deliver(&self, frame: &Arc<[u8]>, kind: &DeliveryKind, context: &mut Context) {
-        let conversation = self.room.id();
-        for (worker, &connections) in self.audience.iter().enumerate() {
-            if connections > 0 {
-                let delivery = Delivery { conversation, frame: Arc::clone(frame), kind: kind.clone() };
-                context.send_to_session(worker, SessionInput::Deliver(delivery));
-            }
-        }
-    }
-
-    fn send(&mut self, asker: Asker, message: NewMessage, context: &mut Context) {
-        if self.room.typing.handle_stop(asker.user.as_str()) {
-            self.tell_typing_stopped(&asker.user, context);
-        }
-        self.in_flight += 1;
-        let (mailbox, conversation) = (context.mailbox(), self.room.id());
-        let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::Appended(asker, result))));
-        context.shared.store.append_message(message, done);
-    }
-
-    fn leave_group(&mut self, asker: Asker, context: &mut Context) {
-        if self.room.kind() == ConversationKind::Direct {
-            return context.refuse(&asker, ErrorCode::Forbidden, "a direct conversation cannot be left");
-        }
-        self.in_flight += 1;
-        let (mailbox, conversation, user) = (context.mailbox(), self.room.id(), asker.user.clone());
-        let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::Left(asker, result))));
-        context.shared.store.leave(conversation, user, context.wall, done);
-    }
-
-    fn start_typing(&mut self, asker: &Asker, context: &mut Context) {
-        let conversation = self.room.id();
-        let lease = context.limits().typing_lease;
-        let is_announced = self.audience.iter().sum::<usize>() <= context.limits().typing_max_joined;
-        let start = if is_announced {
-            self.room.typing.handle_start(&asker.user, asker.connection.to_u64(), context.now, lease)
-        } else {
-            TypingStart::Known
-        };
-        if start == TypingStart::Announce {
-            let frame = context.event("typing_started", |out| {
-                let mut object = encode::Object::begin(out);
-                object.conversation_id(conversation).string("userId", asker.user.as_str());
-                object.number("expiresInMs", u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)).end();
-            });
-            self.deliver(&frame, &DeliveryKind::HintExcept(asker.user.clone()), context);
-        }
-        context.reply(asker, conversation_payload(conversation));
-    }
-
-    pub(super) fn tell_typing_stopped(&self, user: &UserId, context: &mut Context) {
-        let conversation = self.room.id();
-        let frame = context.event("typing_stopped", |out| {
-            encode::Object::begin(out).conversation_id(conversation).string("userId", user.as_str()).end();
-        });
-        self.deliver(&frame, &DeliveryKind::HintExcept(user.clone()), context);
-    }
-
-    fn tell_reads_if_time(&mut self, context: &mut Context) {
-        let is_time = self.reads_sent_at.is_none_or(|at| context.now.since(at) >= READS_INTERVAL);
-        if !self.room.has_reads() || !is_time {
-            return;
-        }
-        self.reads_sent_at = Some(context.now);
-        let conversation = self.room.id();
-        for (user, seq) in self.room.take_reads() {
-            let frame = context.event("message_read", |out| encode::message_read_payload(out, conversation, &user, seq));
-            self.deliver(&frame, &DeliveryKind::Hint, context);
-        }
-    }
-
-    /// Tells members who are online and may not have joined. Their own worker knows which of their connections have.
-    fn tell_activity_if_time(&mut self, online: &HashSet<UserId>, context: &mut Context) {
-        let is_time = self.activity_sent_at.is_none_or(|at| context.now.since(at) >= ACTIVITY_INTERVAL);
-        if !self.has_activity || !is_time {
-            return;
-        }
-        self.has_activity = false;
-        self.activity_sent_at = Some(context.now);
-        let mut members: Vec<Vec<(UserId, u64)>> = vec![Vec::new(); context.mailboxes.len()];
-        for member in self.room.member_ids().filter(|member| online.contains(*member)) {
-            let unread = self.room.unread(member.as_str()).unwrap_or(0);
-            members[context.home_of(member)].push((member.clone(), unread));
-        }
-        let last_message = self.room.last_message().map(|message| {
-            let mut out = Vec::new();
-            encode::message(&mut out, message);
-            out.into_boxed_slice()
-        });
-        for (worker, members) in members.into_iter().enumerate().filter(|(_, members)| !members.is_empty()) {
-            let last_message = last_message.clone();
-            let activity = Activity { conversation: self.room.id(), head: self.room.head(), last_message, members };
-            context.send_to_session(worker, SessionInput::Activity(Arc::new(activity)));
-        }
-    }
-
-    fn ask_for_gap_if_time(&mut self, context: &Context) {
-        if self.room.waiting_since().is_some_and(|since| context.now.since(since) >= GAP_TIMEOUT) {
-            self.room.restart_waiting(context.now);
-            let (mailbox, conversation) = (context.mailbox(), self.room.id());
-            let done = Box::new(move |result| mailbox.send(Input::Room(conversation, RoomInput::EventsForGap(result))));
-            context.shared.store.load_events(conversation, self.room.head(), GAP_PAGE, done);
         }
     }
 }

@@ -9,9 +9,10 @@ use crate::protocol::{CloseCode, encode};
 
 use super::connection::{Connection, Phase};
 use super::context::Context;
-use super::input::{ConnectionKey, PresenceChange};
+use super::input::ConnectionKey;
+use super::lifecycle::log_failure;
 use super::outgoing::push;
-use super::sessions::{Sessions, log_failure, tell_everybody};
+use super::sessions::Sessions;
 
 /// What a connection's time has come for.
 enum Due {
@@ -49,8 +50,7 @@ impl Sessions {
     pub(super) fn tick_presence(&mut self, context: &mut Context) {
         let mut gone = Vec::new();
         while let Some(user) = self.presence.next_offline(context.now) {
-            let name = user.shared();
-            tell_everybody(PresenceChange { user: user.clone(), name, last_seen_at: Some(context.wall) }, context);
+            self.announcements.announce(&user, user.shared(), Some(context.wall), context);
             gone.push((user, context.wall));
         }
         if !gone.is_empty() {
@@ -97,8 +97,8 @@ impl Sessions {
         }
     }
 
-    /// Closes each connection whose requests are answered; whether no connection is left.
-    pub(super) fn continue_drain(&mut self, context: &mut Context) -> bool {
+    /// Closes each connection whose requests are answered.
+    pub(super) fn continue_drain(&mut self, context: &mut Context) {
         for index in 0..self.connections.places() {
             let Some(connection) = self.connections.at_mut(index) else { continue };
             let key = connection.key;
@@ -106,7 +106,6 @@ impl Sessions {
                 self.close(key, CloseCode::Draining, context);
             }
         }
-        self.connections.len() == 0
     }
 
     /// Remembers for everybody who is still online when they were last seen: now.

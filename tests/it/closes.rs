@@ -37,6 +37,10 @@ async fn unsupported_data_1003() {
         raw.send(Frame::new(Opcode::BINARY, "{}")).await;
         assert_eq!(raw.expect_close().await.0, 1003);
     }
+    // By its first byte: nothing else about the message matters, also when it is unfinished.
+    let mut raw = Raw::login(&server, "ada").await;
+    raw.send(Frame::unfinished(Opcode::BINARY, "")).await;
+    assert_eq!(raw.expect_close().await.0, 1003);
 }
 
 #[tokio::test]
@@ -219,4 +223,39 @@ async fn connection_replaced_4502_closes_the_oldest_of_too_many() {
     let mut fourth = Client::login(&server, "ada").await;
     assert_eq!(second.expect_close().await.0, 4502);
     fence(&mut fourth, &mut third).await;
+}
+
+#[tokio::test]
+async fn removed_4503_by_the_operator_alone() {
+    const TOKEN: &str = "the operator's token, long enough";
+    let server = Server::start(&[("--operator-token", TOKEN)]).await;
+    let mut here = Client::login(&server, "ada").await;
+    let mut there = Client::login(&server, "ada").await;
+    let mut bob = Client::login(&server, "bob").await;
+    let ask = |method: &str, user: &str, token: &str| {
+        let address = server.address();
+        let head = format!(
+            "{method} /operator/remove?user={user} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        async move { crate::support::http::request(address, &head).await.status }
+    };
+    assert_eq!(ask("POST", "ada", "not the token").await, 401);
+    assert_eq!(ask("GET", "ada", TOKEN).await, 405);
+    assert_eq!(ask("POST", "a/b", TOKEN).await, 400);
+    here.ping().await;
+    assert_eq!(ask("POST", "ada", TOKEN).await, 202);
+    assert_eq!(here.expect_close().await, close(4503, "removed"));
+    assert_eq!(there.expect_close().await, close(4503, "removed"));
+    bob.ping().await;
+}
+
+#[tokio::test]
+async fn without_an_operator_token_there_are_no_operator_requests() {
+    let server = Server::start(&[]).await;
+    let address = server.address();
+    let head = format!(
+        "POST /operator/remove?user=ada HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer \r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(crate::support::http::request(address, &head).await.status, 404);
 }

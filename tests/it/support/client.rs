@@ -76,14 +76,12 @@ impl Client {
 
     /// The answer to a request, or `None` when the connection ended before it.
     pub(crate) async fn try_reply(&mut self, id: &str) -> Option<Result<Value, Failure>> {
-        loop {
-            if let Some(reply) = self.replies.remove(id) {
-                return Some(reply);
-            }
-            if !within(&format!("the reply to {id}"), self.pump()).await {
-                return None;
-            }
-        }
+        // The deadline is the whole wait's: the server's pings come in all the time and are no progress.
+        let reply = async {
+            while !self.replies.contains_key(id) && self.pump().await {}
+            self.replies.remove(id)
+        };
+        within(&format!("the reply to {id}"), reply).await
     }
 
     /// The answer to a request.
@@ -128,17 +126,21 @@ impl Client {
 
     /// Takes the next event of a kind that `wanted` picks; others stay for later.
     pub(crate) async fn next_event_where(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut seen = 0;
-        loop {
-            while seen < self.events.len() {
-                if self.events[seen].kind == kind && wanted(&self.events[seen].payload) {
-                    return self.events.remove(seen).expect("just seen").payload;
+        let user = self.user.clone();
+        let event = async {
+            let mut seen = 0;
+            loop {
+                while seen < self.events.len() {
+                    if self.events[seen].kind == kind && wanted(&self.events[seen].payload) {
+                        return self.events.remove(seen).expect("just seen").payload;
+                    }
+                    seen += 1;
                 }
-                seen += 1;
+                let open = self.pump().await;
+                assert!(open, "the connection ended while waiting for {kind}; there was {:?}", self.events);
             }
-            let open = within(&format!("the event {kind}"), self.pump()).await;
-            assert!(open, "the connection ended while waiting for {kind}; there was {:?}", self.events);
-        }
+        };
+        within(&format!("{user}'s event {kind}"), event).await
     }
 
     /// Fails if an event of one of these kinds came so far. To prove absence, raise a [`super::fence`] before.
@@ -166,7 +168,10 @@ impl Client {
             Opcode::TEXT => self.file(serde_json::from_slice(&frame.payload).expect("the server sends JSON")),
             Opcode::PING => self.raw.send(Frame::new(Opcode::PONG, frame.payload)).await,
             Opcode::PONG => {}
-            Opcode::CLOSE => return false,
+            Opcode::CLOSE => {
+                self.raw.send(frame).await;
+                return false;
+            }
             other => panic!("the server sent {other:?}"),
         }
         true
@@ -217,11 +222,16 @@ impl Client {
             return;
         }
         let conversation = text(payload, "conversationId");
+        let leaves = kind == "member_left" && payload["userId"] == json!(self.user);
+        if leaves && !self.heads.contains_key(&conversation) {
+            // One's own leaving may be told to the connection that asked for it after its reply: the last event it gets.
+            return;
+        }
         let head = self.heads.get_mut(&conversation);
         let head = head.unwrap_or_else(|| panic!("{} did not join, yet gets {kind} {payload}", self.user));
         assert_eq!(number(payload, "seq"), *head + 1, "{kind} out of order for {}: {payload}", self.user);
         *head += 1;
-        if kind == "member_left" && payload["userId"] == json!(self.user) {
+        if leaves {
             self.heads.remove(&conversation);
         }
     }

@@ -124,15 +124,18 @@ impl Raw {
 
     /// The next text as JSON; pings are answered on the way.
     pub(crate) async fn receive(&mut self) -> Value {
-        loop {
-            let frame = within("a text", self.frame()).await.expect("the connection stays open");
-            match frame.opcode() {
-                Opcode::TEXT => return serde_json::from_slice(&frame.payload).expect("the server sends JSON"),
-                Opcode::PING => self.send(Frame::new(Opcode::PONG, frame.payload)).await,
-                Opcode::PONG => {}
-                other => panic!("{other:?} instead of a text: {:?}", frame.payload),
+        let text = async {
+            loop {
+                let frame = self.frame().await.expect("the connection stays open");
+                match frame.opcode() {
+                    Opcode::TEXT => return serde_json::from_slice(&frame.payload).expect("the server sends JSON"),
+                    Opcode::PING => self.send(Frame::new(Opcode::PONG, frame.payload)).await,
+                    Opcode::PONG => {}
+                    other => panic!("{other:?} instead of a text: {:?}", frame.payload),
+                }
             }
-        }
+        };
+        within("a text", text).await
     }
 
     /// Skips to the server's close frame, answers it, and waits for the end of the connection.
@@ -146,6 +149,17 @@ impl Raw {
     /// Reads to the end of the connection, whatever comes before.
     pub(crate) async fn expect_end(&mut self) {
         within("the end of the connection", async { while self.frame().await.is_some() {} }).await;
+    }
+
+    /// The same where what comes need not be frames.
+    pub(crate) async fn expect_end_of_bytes(&mut self) {
+        within("the end of the connection", async {
+            // A reset is an end too.
+            while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|read| read > 0) {
+                self.buffer.clear();
+            }
+        })
+        .await;
     }
 
     async fn skip_to_close(&mut self) -> Option<(u16, String)> {
