@@ -1,6 +1,15 @@
 //! The default store: one SQLite file, one thread that writes, a few that read.
+//!
+//! A commit appends one row to the journal, whatever and however many conversations it is about: that is what makes a message
+//! cheap. The overlay keeps in memory what the journal holds, and reads look there and in the tables. Folding brings it into
+//! the tables later, many messages of one conversation at a time. Opening a database reads the journal back into the overlay.
+//!
+//! Writes to conversations, members and users are rare and go to their tables at once.
 
+mod fold;
+mod journal;
 mod open;
+mod overlay;
 mod queue;
 mod read;
 mod rows;
@@ -9,12 +18,14 @@ mod writer;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use self::open::SqliteOpenError;
-use self::queue::Queue;
-use self::read::{Missing, Reader, Snapshot};
+use self::overlay::Overlay;
+use self::queue::{Queue, Taken};
+use self::read::{Missing, Reader};
 use self::writer::{Write, Writer};
 use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage,
@@ -32,6 +43,42 @@ const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 const READERS: usize = 2;
 /// Most reads that wait.
 const MAX_QUEUED_READS: usize = 4_096;
+
+/// How much waits in the overlay, and how it is folded.
+#[derive(Clone, Copy, Debug)]
+struct Tuning {
+    /// Folding starts when the overlay or the journal is larger than this.
+    fold_above_bytes: usize,
+    /// Nothing new is taken while the overlay is larger than this.
+    hold_above_bytes: usize,
+    /// Rows in a transaction that folds: few enough that appends do not wait long for it.
+    fold_rows: usize,
+    /// The same when writes come in large batches, and so wait longer anyway.
+    max_fold_rows: usize,
+    /// Silence after which everything is folded.
+    idle: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            fold_above_bytes: 16 * 1024 * 1024,
+            hold_above_bytes: 64 * 1024 * 1024,
+            fold_rows: 256,
+            max_fold_rows: 2_048,
+            idle: Duration::from_millis(500),
+        }
+    }
+}
+
+fn read_lock(overlay: &RwLock<Overlay>) -> RwLockReadGuard<'_, Overlay> {
+    // A panic under the lock is a bug that has ended the writer, so that nothing half done is written.
+    overlay.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_lock(overlay: &RwLock<Overlay>) -> RwLockWriteGuard<'_, Overlay> {
+    overlay.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A read that waits for a reader; gets none when there is no room in the queue.
 type Read = Box<dyn FnOnce(Option<&Reader>) + Send>;
@@ -52,8 +99,14 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be used, another server uses it, or its schema is not this version's.
     pub fn open(path: &Path, max_members: usize) -> Result<Self, SqliteOpenError> {
+        Self::open_tuned(path, max_members, Tuning::default())
+    }
+
+    fn open_tuned(path: &Path, max_members: usize, tuning: Tuning) -> Result<Self, SqliteOpenError> {
         let database = open::open(path)?;
-        let readers: Vec<Reader> = (0..READERS).map(|_| open::open_reader(path).map(Reader::new)).collect::<Result<_, _>>()?;
+        let writer = Writer::new(database.writer, max_members, tuning)?;
+        let reader = |_| Ok(Reader::new(open::open_reader(path)?, writer.overlay()));
+        let readers: Vec<Reader> = (0..READERS).map(reader).collect::<Result<_, SqliteOpenError>>()?;
         let writes = Arc::new(Queue::new(MAX_QUEUED_WRITES, MAX_QUEUED_BYTES));
         let reads = Arc::new(Queue::new(MAX_QUEUED_READS, usize::MAX));
         let mut store = Self {
@@ -63,7 +116,6 @@ impl SqliteStore {
             threads: Vec::new(),
             _lock: database.lock,
         };
-        let writer = Writer { connection: database.writer, max_members };
         store.spawn(path, "store-writer".into(), move || {
             let _refusing = Refusing(&writes, Write::refuse);
             writer.run(&writes);
@@ -73,7 +125,7 @@ impl SqliteStore {
             store.spawn(path, format!("store-reader-{number}"), move || {
                 let _refusing = Refusing(&reads, |read: Read| read(None));
                 let mut batch = Vec::with_capacity(1);
-                while reads.take(&mut batch, 1) {
+                while reads.take(&mut batch, 1, None) == Taken::Items {
                     batch.drain(..).for_each(|read| read(Some(&reader)));
                 }
             })?;
@@ -94,10 +146,10 @@ impl SqliteStore {
         }
     }
 
-    fn read<T: 'static>(&self, done: Done<T>, read: impl FnOnce(Snapshot<'_>) -> Result<T, Missing> + Send + 'static) {
+    fn read<T: 'static>(&self, done: Done<T>, read: impl FnOnce(&Reader) -> Result<T, Missing> + Send + 'static) {
         let read: Read = Box::new(move |reader| {
             done(match reader {
-                Some(reader) => reader.run(read),
+                Some(reader) => read(reader).map_err(Missing::into_store_error),
                 None => Err(StoreError::Unavailable),
             });
         });
@@ -125,7 +177,7 @@ impl<T> Drop for Refusing<'_, T> {
     fn drop(&mut self) {
         self.0.close();
         let mut left = Vec::new();
-        while self.0.take(&mut left, usize::MAX) {
+        while self.0.take(&mut left, usize::MAX, None) == Taken::Items {
             left.drain(..).for_each(self.1);
         }
     }
@@ -165,11 +217,11 @@ impl Store for SqliteStore {
     }
 
     fn open_room(&self, conversation: ConversationId, recent: usize, done: Done<RoomSnapshot>) {
-        self.read(done, move |snapshot| snapshot.room(conversation, recent));
+        self.read(done, move |reader| reader.room(conversation, recent));
     }
 
     fn load_events(&self, conversation: ConversationId, after: Seq, limit: usize, done: Done<Vec<LogEvent>>) {
-        self.read(done, move |snapshot| snapshot.events(conversation, after, limit));
+        self.read(done, move |reader| reader.events(conversation, after, limit));
     }
 
     fn load_messages(
@@ -180,15 +232,15 @@ impl Store for SqliteStore {
         limit: usize,
         done: Done<MessagePage>,
     ) {
-        self.read(done, move |snapshot| snapshot.messages(conversation, &user, range, limit));
+        self.read(done, move |reader| reader.messages(conversation, &user, range, limit));
     }
 
     fn load_conversation(&self, conversation: ConversationId, user: UserId, done: Done<ConversationView>) {
-        self.read(done, move |snapshot| snapshot.view(conversation, &user));
+        self.read(done, move |reader| reader.view(conversation, &user));
     }
 
     fn load_conversations(&self, user: UserId, cursor: Option<ConversationCursor>, limit: usize, done: Done<ConversationPage>) {
-        self.read(done, move |snapshot| snapshot.page(&user, cursor, limit));
+        self.read(done, move |reader| reader.page(&user, cursor, limit));
     }
 
     fn check(&self, done: Done<()>) {
@@ -203,7 +255,7 @@ impl Store for SqliteStore {
                 }
                 Err(error) => done(Err(error)),
             }),
-            |snapshot| snapshot.check(),
+            |reader| reader.check(),
         );
     }
 }

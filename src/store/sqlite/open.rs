@@ -46,6 +46,8 @@ pub enum SqliteOpenError {
     },
     /// The schema could not be brought up to date.
     Schema(Box<refinery::Error>),
+    /// The journal holds something that the server did not write.
+    Journal,
     /// The system has no randomness for the epoch.
     Random,
     /// SQLite refused.
@@ -73,6 +75,7 @@ impl fmt::Display for SqliteOpenError {
                 f,
                 "cannot bring the database's schema up to date: {source}; if a newer server wrote it, run that one or restore a backup"
             ),
+            Self::Journal => write!(f, "the database's journal is damaged; restore a backup"),
             Self::Random => write!(f, "the system's random generator does not answer; check that /dev/urandom is there"),
             Self::Sqlite(source) => {
                 write!(
@@ -90,7 +93,7 @@ impl std::error::Error for SqliteOpenError {
             Self::File { source, .. } => Some(source),
             Self::Schema(source) => Some(source),
             Self::Sqlite(source) => Some(source),
-            Self::Locked { .. } | Self::Setting { .. } | Self::Random => None,
+            Self::Locked { .. } | Self::Setting { .. } | Self::Journal | Self::Random => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Holds what waits for a thread of the store.
 pub(super) struct Queue<T> {
@@ -17,6 +18,17 @@ struct State<T> {
     closed: bool,
     /// Threads that wait; nobody is woken while there are none.
     waiting: usize,
+}
+
+/// What came of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// One item or more.
+    Items,
+    /// Nothing came in time.
+    Nothing,
+    /// The queue is closed and empty.
+    Closed,
 }
 
 impl<T> Queue<T> {
@@ -42,16 +54,33 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Moves up to `max` items to `batch`, waiting for the first. Says whether there were any: not so when the queue is closed
-    /// and empty.
-    pub(super) fn take(&self, batch: &mut Vec<T>, max: usize) -> bool {
+    /// Moves up to `max` items to `batch`, waiting for the first, but at most for `patience` if there is one.
+    pub(super) fn take(&self, batch: &mut Vec<T>, max: usize, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
-        while state.items.is_empty() && !state.closed {
+        while state.items.is_empty() {
+            if state.closed {
+                return Taken::Closed;
+            }
             state.waiting += 1;
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let timed_out;
+            (state, timed_out) = self.wait(state, patience);
             state.waiting -= 1;
+            if timed_out && state.items.is_empty() && !state.closed {
+                return Taken::Nothing;
+            }
         }
-        state.drain(batch, max)
+        state.drain(batch, max);
+        Taken::Items
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State<T>>, patience: Option<Duration>) -> (MutexGuard<'a, State<T>>, bool) {
+        match patience {
+            Some(patience) => {
+                let (state, result) = self.filled.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+                (state, result.timed_out())
+            }
+            None => (self.filled.wait(state).unwrap_or_else(PoisonError::into_inner), false),
+        }
     }
 
     /// Refuses everything from now on. What is in the queue can still be taken.
@@ -67,13 +96,12 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    fn drain(&mut self, batch: &mut Vec<T>, max: usize) -> bool {
+    fn drain(&mut self, batch: &mut Vec<T>, max: usize) {
         let count = self.items.len().min(max);
         for (item, bytes) in self.items.drain(..count) {
             self.bytes -= bytes;
             batch.push(item);
         }
-        count > 0
     }
 }
 
@@ -89,9 +117,15 @@ mod tests {
         assert_eq!(queue.push('c', 40), Ok(()));
         assert_eq!(queue.push('d', 0), Err('d'), "too many items");
         let mut batch = Vec::new();
-        assert!(queue.take(&mut batch, 1));
+        assert_eq!(queue.take(&mut batch, 1, None), Taken::Items);
         assert_eq!(batch, ['a']);
         assert_eq!(queue.push('e', 60), Ok(()), "what was taken makes room");
+    }
+
+    #[test]
+    fn patience_ends() {
+        let queue: Queue<char> = Queue::new(9, 9);
+        assert_eq!(queue.take(&mut Vec::new(), 9, Some(Duration::ZERO)), Taken::Nothing);
     }
 
     #[test]
@@ -101,8 +135,8 @@ mod tests {
         queue.close();
         assert_eq!(queue.push('b', 1), Err('b'));
         let mut batch = Vec::new();
-        assert!(queue.take(&mut batch, 9));
-        assert!(!queue.take(&mut batch, 9));
+        assert_eq!(queue.take(&mut batch, 9, None), Taken::Items);
+        assert_eq!(queue.take(&mut batch, 9, None), Taken::Closed);
         assert_eq!(batch, ['a']);
     }
 }

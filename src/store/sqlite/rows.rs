@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::overlay::{Counters, Staged};
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
 
 /// The columns that [`event`] reads, in its order.
@@ -148,6 +149,31 @@ pub(super) fn insert_event(connection: &Connection, number: i64, messages: u64, 
     statement
         .execute(params![number, seq, kind, messages, user.as_str(), name, integer(at.get()), none, none, none, none])
         .map(drop)
+}
+
+/// Where the tables' log of a conversation ends.
+pub(super) fn position(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<Staged>> {
+    let mut find = connection.prepare_cached("SELECT number, head, messages FROM conversations WHERE id = ?1")?;
+    find.query_row([id.as_bytes()], |row| Ok(Staged::new(row.get(0)?, seq(row, 1)?, number(row, 2)?))).optional()
+}
+
+/// A member's counters in the tables.
+pub(super) fn counters(connection: &Connection, conversation: i64, user: &UserId) -> rusqlite::Result<Option<Counters>> {
+    let mut find = connection.prepare_cached(
+        "SELECT read_seq, read_messages, sent, read_sent, last_sent_seq FROM members WHERE conversation = ?1 AND user = ?2",
+    )?;
+    find.query_row(params![conversation, user.as_str()], |row| counters_at(row, 0)).optional()
+}
+
+/// A member's counters from the columns of that order, beginning with `first`.
+pub(super) fn counters_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Counters> {
+    Ok(Counters {
+        read_seq: seq(row, first)?,
+        read_messages: number(row, first + 1)?,
+        sent: number(row, first + 2)?,
+        read_sent: number(row, first + 3)?,
+        last_sent_seq: seq(row, first + 4)?,
+    })
 }
 
 /// 64 bits that stand for a sender and their client message id. Nobody can find many that collide, since the hash is SHA-256.

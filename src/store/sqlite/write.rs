@@ -1,12 +1,18 @@
-//! The writes, as statements inside the writer's transaction.
+//! The writes of one commit. Messages, membership events and marks are staged for the journal; conversations, members and users
+//! are written to their tables at once.
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as Slot;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{Appended, Created, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError, repeat_of};
+use super::super::{
+    Appended, Created, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError, message_of, repeat_of,
+};
+use super::overlay::{ClientIds, Counters, Overlay, Staged};
 use super::rows::{self, integer};
-use crate::protocol::{ConversationId, ConversationKind, LogEvent, Role, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, Role, Seq, UnixMillis, UserId};
 
 /// Why a write did not go through.
 #[derive(Debug)]
@@ -23,108 +29,103 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// What the caller gets to know of it.
+    pub(super) fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Refused(error) => error,
+            Self::Sqlite(error) => {
+                tracing::error!(%error, "cannot write");
+                StoreError::Unavailable
+            }
+        }
+    }
+}
+
 const NOT_FOUND: Failure = Failure::Refused(StoreError::NotFound);
+
+/// What the commit under way adds to the journal.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) conversations: HashMap<ConversationId, Staged>,
+    by_client_id: ClientIds,
+    /// Whether conversations or members changed in their tables.
+    pub(super) changed_members: bool,
+}
+
+impl Batch {
+    pub(super) fn clear(&mut self) {
+        self.conversations.clear();
+        self.by_client_id.clear();
+        self.changed_members = false;
+    }
+}
 
 /// The writer's open transaction.
 pub(super) struct Transaction<'a> {
     pub(super) connection: &'a Connection,
+    /// All that was committed before and is not in the tables.
+    pub(super) overlay: &'a Overlay,
+    pub(super) batch: &'a mut Batch,
     pub(super) max_members: usize,
 }
 
-/// A conversation's row as the writer needs it.
-struct Row {
-    number: i64,
-    id: ConversationId,
-    kind: ConversationKind,
-    head: Seq,
-    messages: u64,
-    member_count: u64,
-    next_join_number: u64,
-}
-
-/// A member's counters.
-struct Counters {
-    read_seq: Seq,
-    read_messages: u64,
-    sent: u64,
-    read_sent: u64,
-    last_sent_seq: Seq,
-}
-
-macro_rules! conversation_columns {
-    () => {
-        "SELECT number, id, kind, head, messages, member_count, next_join_number FROM conversations WHERE "
-    };
-}
-
-fn conversation_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row {
-        number: row.get(0)?,
-        id: rows::conversation_id(row, 1)?,
-        kind: rows::kind(row, 2)?,
-        head: rows::seq(row, 3)?,
-        messages: rows::number(row, 4)?,
-        member_count: rows::number(row, 5)?,
-        next_join_number: rows::number(row, 6)?,
-    })
+/// Where the writer looks things up that the batch does not know: the tail first, then the tables.
+#[derive(Clone, Copy)]
+struct Committed<'a> {
+    connection: &'a Connection,
+    overlay: &'a Overlay,
 }
 
 impl Transaction<'_> {
-    pub(super) fn append(&self, new: NewMessage) -> Result<Appended, Failure> {
-        let row = self.conversation(new.conversation)?;
-        let counters = self.counters(row.number, &new.sender)?;
-        let digest = new.client_message_id.as_deref().map(|id| rows::client_digest(&new.sender, id));
-        if let Some(digest) = digest
-            && let Some(answer) = self.repeat(&row, digest, &new)?
-        {
-            return answer.map_err(Failure::Refused);
+    pub(super) fn append(&mut self, new: NewMessage) -> Result<Appended, Failure> {
+        let (committed, batch) = self.split();
+        let staged = committed.stage(&mut batch.conversations, new.conversation)?;
+        let mut counters = committed.counters(staged, new.conversation, &new.sender)?;
+        let mut digest = None;
+        if let Some(client_id) = new.client_message_id.as_deref() {
+            let found = rows::client_digest(&new.sender, client_id);
+            let key = (&new.sender, client_id);
+            if let Some(stored) = batch.by_client_id.find(found, new.conversation, key) {
+                return repeat_of(stored, &new).map_err(Failure::Refused);
+            }
+            if let Some(stored) = committed.by_client_id(staged.number, found, new.conversation, key)? {
+                return repeat_of(&stored, &new).map_err(Failure::Refused);
+            }
+            digest = Some(found);
         }
-        let seq = row.head.next();
-        let sender = new.sender.clone();
-        let created_at = integer(new.created_at.get());
+        let seq = staged.head.next();
         let message = Arc::new(new.into_message(seq));
-        rows::insert_event(self.connection, row.number, row.messages + 1, &LogEvent::MessageCreated(Arc::clone(&message)))?;
+        (counters.sent, counters.last_sent_seq) = (counters.sent + 1, seq);
+        staged.members.insert(message.sender.clone(), Some(counters));
+        staged.push(LogEvent::MessageCreated(Arc::clone(&message)), digest);
         if let Some(digest) = digest {
-            let sql = "INSERT INTO client_ids (conversation, digest, seq) VALUES (?1, ?2, ?3)";
-            self.connection.prepare_cached(sql)?.execute(params![row.number, digest, integer(seq.get())])?;
+            batch.by_client_id.insert(digest, Arc::clone(&message));
         }
-        let sql = "UPDATE conversations SET head = ?2, messages = messages + 1, last_message_seq = ?2, active_at = ?3
-                   WHERE number = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![row.number, integer(seq.get()), created_at])?;
-        let sql = "UPDATE members SET sent = ?3, last_sent_seq = ?4 WHERE conversation = ?1 AND user = ?2";
-        self.connection.prepare_cached(sql)?.execute(params![
-            row.number,
-            sender.as_str(),
-            integer(counters.sent + 1),
-            integer(seq.get())
-        ])?;
         Ok(Appended { message, duplicate: false })
     }
 
-    pub(super) fn mark_read(&self, conversation: ConversationId, user: &UserId, seq: Seq) -> Result<ReadMark, Failure> {
-        let row = self.conversation(conversation)?;
-        let mut counters = self.counters(row.number, user)?;
-        let seq = seq.min(row.head);
+    pub(super) fn mark_read(&mut self, conversation: ConversationId, user: &UserId, seq: Seq) -> Result<ReadMark, Failure> {
+        let (committed, batch) = self.split();
+        let staged = committed.stage(&mut batch.conversations, conversation)?;
+        let mut counters = committed.counters(staged, conversation, user)?;
+        let seq = seq.min(staged.head);
         let moved = seq > counters.read_seq;
         if moved {
-            counters.read_sent = self.sent_up_to(row.number, user, &counters, seq)?;
+            counters.read_sent = committed.sent_up_to(staged, conversation, (user, &counters), seq)?;
+            counters.read_messages = committed.messages_up_to(staged, conversation, seq)?;
             counters.read_seq = seq;
-            counters.read_messages = self.messages_up_to(row.number, seq)?;
-            let sql =
-                "UPDATE members SET read_seq = ?3, read_messages = ?4, read_sent = ?5 WHERE conversation = ?1 AND user = ?2";
-            self.connection.prepare_cached(sql)?.execute(params![
-                row.number,
-                user.as_str(),
-                integer(seq.get()),
-                integer(counters.read_messages),
-                integer(counters.read_sent)
-            ])?;
+            // Marks of one member in one batch meet here, and the journal gets the last.
+            staged.members.insert(user.clone(), Some(counters));
         }
-        let unread = (row.messages - counters.read_messages) - (counters.sent - counters.read_sent);
-        Ok(ReadMark { seq: counters.read_seq, unread, moved })
+        Ok(ReadMark { seq: counters.read_seq, unread: counters.unread(staged.messages), moved })
     }
 
-    pub(super) fn create(&self, new: &NewConversation) -> Result<Created, Failure> {
+    fn split(&mut self) -> (Committed<'_>, &mut Batch) {
+        (Committed { connection: self.connection, overlay: self.overlay }, self.batch)
+    }
+
+    pub(super) fn create(&mut self, new: &NewConversation) -> Result<Created, Failure> {
         let pair = match (new.kind, &new.members[..]) {
             (ConversationKind::Direct, [a, b]) => Some(format!("{} {}", a.min(b), a.max(b))),
             (ConversationKind::Direct | ConversationKind::Group, _) => None,
@@ -156,49 +157,74 @@ impl Transaction<'_> {
             };
             self.insert_member(number, user, role, join_number, (Seq::ZERO, 0))?;
         }
+        self.batch.changed_members = true;
         Ok(Created { conversation: new.id, existed: false })
     }
 
-    pub(super) fn join(&self, invite: &InviteHash, user: UserId, name: Arc<str>, at: UnixMillis) -> Result<Joined, Failure> {
-        let sql = concat!(conversation_columns!(), "invite = ?1");
-        let row = self.connection.prepare_cached(sql)?.query_row([invite], conversation_row).optional()?.ok_or(NOT_FOUND)?;
-        if let Some(role) = self.role(row.number, &user)? {
-            return Ok(Joined { conversation: row.id, event: None, role });
+    pub(super) fn join(&mut self, invite: &InviteHash, user: UserId, name: Arc<str>, at: UnixMillis) -> Result<Joined, Failure> {
+        let sql = "SELECT id, number, member_count, next_join_number FROM conversations WHERE invite = ?1";
+        let found = |row: &rusqlite::Row<'_>| {
+            Ok((rows::conversation_id(row, 0)?, row.get(1)?, rows::number(row, 2)?, rows::number(row, 3)?))
+        };
+        let found = self.connection.prepare_cached(sql)?.query_row([invite], found).optional()?;
+        let (conversation, number, count, join_number) = found.ok_or(NOT_FOUND)?;
+        if let Some(role) = self.role(number, &user)? {
+            return Ok(Joined { conversation, event: None, role });
         }
-        if row.member_count >= self.max_members as u64 {
+        if count >= self.max_members as u64 {
             return Err(Failure::Refused(StoreError::MembersFull));
         }
-        let role = if row.member_count == 0 { Role::Owner } else { Role::Member };
-        let seq = row.head.next();
-        let event = LogEvent::MemberJoined { conversation: row.id, seq, user: user.clone(), name, at };
-        rows::insert_event(self.connection, row.number, row.messages, &event)?;
-        let sql = "UPDATE conversations SET head = ?2, member_count = member_count + 1, next_join_number = next_join_number + 1
+        let role = if count == 0 { Role::Owner } else { Role::Member };
+        let (seq, messages) = self.position(conversation)?;
+        self.insert_member(number, &user, role, join_number, (seq.next(), messages))?;
+        let sql = "UPDATE conversations SET member_count = member_count + 1, next_join_number = next_join_number + 1
                    WHERE number = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![row.number, integer(seq.get())])?;
-        self.insert_member(row.number, &user, role, row.next_join_number, (seq, row.messages))?;
-        Ok(Joined { conversation: row.id, event: Some(event), role })
+        self.connection.prepare_cached(sql)?.execute([number])?;
+        let event = LogEvent::MemberJoined { conversation, seq: seq.next(), user: user.clone(), name, at };
+        self.stage_membership(conversation, user, event.clone())?;
+        Ok(Joined { conversation, event: Some(event), role })
     }
 
-    pub(super) fn leave(&self, conversation: ConversationId, user: UserId, at: UnixMillis) -> Result<Left, Failure> {
-        let row = self.conversation(conversation)?;
-        let role = self.role(row.number, &user)?.ok_or(NOT_FOUND)?;
-        match row.kind {
+    pub(super) fn leave(&mut self, conversation: ConversationId, user: UserId, at: UnixMillis) -> Result<Left, Failure> {
+        let sql = "SELECT number, kind FROM conversations WHERE id = ?1";
+        let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, rows::kind(row, 1)?));
+        let found = self.connection.prepare_cached(sql)?.query_row([conversation.as_bytes()], found).optional()?;
+        let (number, kind) = found.ok_or(NOT_FOUND)?;
+        let role = self.role(number, &user)?.ok_or(NOT_FOUND)?;
+        match kind {
             ConversationKind::Direct => return Err(Failure::Refused(StoreError::Forbidden)),
             ConversationKind::Group => {}
         }
         let delete = "DELETE FROM members WHERE conversation = ?1 AND user = ?2";
-        self.connection.prepare_cached(delete)?.execute(params![row.number, user.as_str()])?;
+        self.connection.prepare_cached(delete)?.execute(params![number, user.as_str()])?;
         let new_owner = match role {
-            Role::Owner => self.promote_longest_standing(row.number)?,
+            Role::Owner => self.promote_longest_standing(number)?,
             Role::Member => None,
         };
-        let seq = row.head.next();
-        let name = self.name(&user)?;
-        let event = LogEvent::MemberLeft { conversation, seq, user, name, at };
-        rows::insert_event(self.connection, row.number, row.messages, &event)?;
-        let sql = "UPDATE conversations SET head = ?2, member_count = member_count - 1 WHERE number = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![row.number, integer(seq.get())])?;
+        let sql = "UPDATE conversations SET member_count = member_count - 1 WHERE number = ?1";
+        self.connection.prepare_cached(sql)?.execute([number])?;
+        let (seq, _) = self.position(conversation)?;
+        let event = LogEvent::MemberLeft { conversation, seq: seq.next(), name: self.name(&user)?, user: user.clone(), at };
+        self.stage_membership(conversation, user, event.clone())?;
         Ok(Left { event, new_owner })
+    }
+
+    /// The conversation's head and number of messages now.
+    fn position(&mut self, conversation: ConversationId) -> Result<(Seq, u64), Failure> {
+        let (committed, batch) = self.split();
+        let staged = committed.stage(&mut batch.conversations, conversation)?;
+        Ok((staged.head, staged.messages))
+    }
+
+    /// Stages a membership event, after everything else of it succeeded: what is staged is not rolled back alone.
+    fn stage_membership(&mut self, conversation: ConversationId, user: UserId, event: LogEvent) -> Result<(), Failure> {
+        let (committed, batch) = self.split();
+        batch.changed_members = true;
+        let staged = committed.stage(&mut batch.conversations, conversation)?;
+        staged.push(event, None);
+        // The member's row says it all, or is gone.
+        staged.members.insert(user, None);
+        Ok(())
     }
 
     pub(super) fn put_user(&self, user: &UserId, name: &str) -> Result<(), Failure> {
@@ -222,66 +248,10 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn conversation(&self, id: ConversationId) -> Result<Row, Failure> {
-        let sql = concat!(conversation_columns!(), "id = ?1");
-        self.connection.prepare_cached(sql)?.query_row([id.as_bytes()], conversation_row).optional()?.ok_or(NOT_FOUND)
-    }
-
-    fn counters(&self, number: i64, user: &UserId) -> Result<Counters, Failure> {
-        let sql = "SELECT read_seq, read_messages, sent, read_sent, last_sent_seq FROM members
-                   WHERE conversation = ?1 AND user = ?2";
-        let counters = |row: &rusqlite::Row<'_>| {
-            Ok(Counters {
-                read_seq: rows::seq(row, 0)?,
-                read_messages: rows::number(row, 1)?,
-                sent: rows::number(row, 2)?,
-                read_sent: rows::number(row, 3)?,
-                last_sent_seq: rows::seq(row, 4)?,
-            })
-        };
-        let mut find = self.connection.prepare_cached(sql)?;
-        find.query_row(params![number, user.as_str()], counters).optional()?.ok_or(NOT_FOUND)
-    }
-
-    /// The answer to a client message id that is taken.
-    fn repeat(&self, row: &Row, digest: i64, new: &NewMessage) -> Result<Option<Result<Appended, StoreError>>, Failure> {
-        let sql = "SELECT seq FROM client_ids WHERE conversation = ?1 AND digest = ?2";
-        let mut find = self.connection.prepare_cached(sql)?;
-        let mut candidates = find.query(params![row.number, digest])?;
-        while let Some(candidate) = candidates.next()? {
-            let stored = rows::message_at(self.connection, (row.number, row.id), rows::seq(candidate, 0)?)?;
-            let same = |m: &crate::protocol::Message| m.sender == new.sender && m.client_message_id == new.client_message_id;
-            if let Some(stored) = stored.filter(|message| same(message)) {
-                return Ok(Some(repeat_of(&stored, new)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn messages_up_to(&self, number: i64, seq: Seq) -> Result<u64, Failure> {
-        let sql = "SELECT messages FROM log WHERE conversation = ?1 AND seq = ?2";
-        let mut find = self.connection.prepare_cached(sql)?;
-        let found = find.query_row(params![number, integer(seq.get())], |row| rows::number(row, 0)).optional()?;
-        Ok(found.unwrap_or(0))
-    }
-
-    /// How many of the messages up to `seq`, which is past the member's mark, are their own. Mostly `seq` is past all they sent.
-    /// Else the shorter side is counted; as marks only move forward, a member's marks together cost one pass over the log.
-    fn sent_up_to(&self, number: i64, user: &UserId, counters: &Counters, seq: Seq) -> Result<u64, Failure> {
-        if seq >= counters.last_sent_seq {
-            return Ok(counters.sent);
-        }
-        let sql = "SELECT count(*) FROM log WHERE conversation = ?1 AND seq > ?2 AND seq <= ?3 AND kind = 0 AND user = ?4";
-        let mut count = self.connection.prepare_cached(sql)?;
-        let mut own = |after: Seq, up_to: Seq| {
-            let range = params![number, integer(after.get()), integer(up_to.get()), user.as_str()];
-            count.query_row(range, |row| rows::number(row, 0))
-        };
-        if seq.get() - counters.read_seq.get() <= counters.last_sent_seq.get() - seq.get() {
-            Ok(counters.read_sent + own(counters.read_seq, seq)?)
-        } else {
-            Ok(counters.sent - own(seq, counters.last_sent_seq)?)
-        }
+    /// Writes for the sake of writing, so that a full or broken disk shows.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.connection.prepare_cached("REPLACE INTO meta (key, value) VALUES ('checked', '')")?.execute([])?;
+        Ok(())
     }
 
     fn role(&self, number: i64, user: &UserId) -> Result<Option<Role>, Failure> {
@@ -325,5 +295,108 @@ impl Transaction<'_> {
             self.connection.prepare_cached(promote)?.execute(params![number, heir.as_str(), owner])?;
         }
         Ok(heir)
+    }
+}
+
+impl Committed<'_> {
+    /// The conversation in the batch; brings it in at its first mention.
+    fn stage(self, batch: &mut HashMap<ConversationId, Staged>, id: ConversationId) -> Result<&mut Staged, Failure> {
+        match batch.entry(id) {
+            Slot::Occupied(staged) => Ok(staged.into_mut()),
+            Slot::Vacant(slot) => Ok(slot.insert(self.load(id)?)),
+        }
+    }
+
+    fn load(self, id: ConversationId) -> Result<Staged, Failure> {
+        if let Some(tail) = self.overlay.tail(id) {
+            return Ok(Staged::new(tail.number, tail.head, tail.messages));
+        }
+        rows::position(self.connection, id)?.ok_or(NOT_FOUND)
+    }
+
+    /// A member's counters now. The look that tells a member from others.
+    fn counters(self, staged: &Staged, conversation: ConversationId, user: &UserId) -> Result<Counters, Failure> {
+        match staged.members.get(user) {
+            Some(Some(counters)) => return Ok(*counters),
+            Some(None) => {}
+            None => {
+                if let Some(counters) = self.overlay.tail(conversation).and_then(|tail| tail.members.get(user)) {
+                    return Ok(*counters);
+                }
+            }
+        }
+        rows::counters(self.connection, staged.number, user)?.ok_or(NOT_FOUND)
+    }
+
+    /// The committed message with that client message id.
+    fn by_client_id(
+        self,
+        number: i64,
+        digest: i64,
+        conversation: ConversationId,
+        key: (&UserId, &str),
+    ) -> Result<Option<Arc<Message>>, Failure> {
+        if let Some(stored) = self.overlay.by_client_id(digest, conversation, key) {
+            return Ok(Some(Arc::clone(stored)));
+        }
+        let sql = "SELECT seq FROM client_ids WHERE conversation = ?1 AND digest = ?2";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let mut candidates = find.query(params![number, digest])?;
+        while let Some(candidate) = candidates.next()? {
+            let stored = rows::message_at(self.connection, (number, conversation), rows::seq(candidate, 0)?)?;
+            let same = |m: &Message| m.sender == *key.0 && m.client_message_id.as_deref() == Some(key.1);
+            if let Some(stored) = stored.filter(|message| same(message)) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+
+    fn messages_up_to(self, staged: &Staged, conversation: ConversationId, seq: Seq) -> Result<u64, Failure> {
+        if let Some(entry) = staged.at(seq).or_else(|| self.overlay.tail(conversation)?.at(seq)) {
+            return Ok(entry.messages);
+        }
+        let sql = "SELECT messages FROM log WHERE conversation = ?1 AND seq = ?2";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let found = find.query_row(params![staged.number, integer(seq.get())], |row| rows::number(row, 0)).optional()?;
+        Ok(found.unwrap_or(0))
+    }
+
+    /// How many of the messages up to `seq`, which is past the member's mark, are their own. Mostly `seq` is past all they sent.
+    /// Else the shorter side is counted; as marks only move forward, a member's marks together cost one pass over the log.
+    fn sent_up_to(
+        self,
+        staged: &Staged,
+        conversation: ConversationId,
+        (user, counters): (&UserId, &Counters),
+        seq: Seq,
+    ) -> Result<u64, Failure> {
+        if seq >= counters.last_sent_seq {
+            return Ok(counters.sent);
+        }
+        if seq.get() - counters.read_seq.get() <= counters.last_sent_seq.get() - seq.get() {
+            Ok(counters.read_sent + self.own(staged, conversation, user, (counters.read_seq, seq))?)
+        } else {
+            Ok(counters.sent - self.own(staged, conversation, user, (seq, counters.last_sent_seq))?)
+        }
+    }
+
+    /// Counts the user's messages after one seq up to another.
+    fn own(
+        self,
+        staged: &Staged,
+        conversation: ConversationId,
+        user: &UserId,
+        (after, up_to): (Seq, Seq),
+    ) -> Result<u64, Failure> {
+        let tail = self.overlay.tail(conversation);
+        let in_tail = tail.into_iter().flat_map(|tail| tail.after(after));
+        let in_batch = staged.entries.iter().filter(|entry| entry.event.seq() > after);
+        let untabled = in_tail.chain(in_batch).take_while(|entry| entry.event.seq() <= up_to);
+        let own = untabled.filter(|entry| message_of(&entry.event).is_some_and(|message| message.sender == *user)).count();
+        let sql = "SELECT count(*) FROM log WHERE conversation = ?1 AND seq > ?2 AND seq <= ?3 AND kind = 0 AND user = ?4";
+        let mut count = self.connection.prepare_cached(sql)?;
+        let range = params![staged.number, integer(after.get()), integer(up_to.get()), user.as_str()];
+        Ok(own as u64 + count.query_row(range, |row| rows::number(row, 0))?)
     }
 }

@@ -1,15 +1,20 @@
-//! The writer's thread: takes what has arrived, writes it in one transaction, syncs once, and answers.
+//! The writer's thread: takes what has arrived, writes it in one transaction, syncs once, and answers; folds now and then.
 //!
 //! The next batch is whatever arrived while the last was being synced; no timer delays anything.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::super::{Appended, Created, Done, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError};
-use super::MAX_BATCH;
-use super::queue::Queue;
-use super::write::{Failure, Transaction};
+use super::open::SqliteOpenError;
+use super::overlay::Overlay;
+use super::queue::{Queue, Taken};
+use super::rows::integer;
+use super::write::{Batch, Failure, Transaction};
+use super::{MAX_BATCH, Tuning, fold, journal, read_lock, write_lock};
 use crate::protocol::{ConversationId, Seq, UnixMillis, UserId};
 
 /// A write that waits for its turn.
@@ -73,84 +78,206 @@ impl Answer {
     }
 }
 
-/// Owns the writing connection.
+/// Owns the writing connection and changes the overlay.
 pub(super) struct Writer {
-    pub(super) connection: Connection,
-    pub(super) max_members: usize,
+    connection: Connection,
+    overlay: Arc<RwLock<Overlay>>,
+    next_journal_id: u64,
+    batch: Batch,
+    body: Vec<u8>,
+    max_members: usize,
+    tuning: Tuning,
 }
 
 impl Writer {
+    /// Reads the journal.
+    pub(super) fn new(connection: Connection, max_members: usize, tuning: Tuning) -> Result<Self, SqliteOpenError> {
+        let (overlay, next_journal_id) = fold::replay(&connection)?;
+        let overlay = Arc::new(RwLock::new(overlay));
+        Ok(Self { connection, overlay, next_journal_id, batch: Batch::default(), body: Vec::new(), max_members, tuning })
+    }
+
+    /// What is committed and not in the tables, for readers.
+    pub(super) fn overlay(&self) -> Arc<RwLock<Overlay>> {
+        Arc::clone(&self.overlay)
+    }
+
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Queue<Write>) {
-        let mut batch = Vec::new();
+        let mut writes = Vec::new();
         let mut answers = Vec::new();
-        while queue.take(&mut batch, MAX_BATCH) {
-            let committed = self.commit(&mut batch, &mut answers);
-            // What a failed batch did not come to is refused like the rest of it.
-            batch.drain(..).for_each(Write::refuse);
-            answers.drain(..).for_each(|answer| answer.give(committed));
+        // While there is something to fold, a silence is the time for it.
+        let mut patience = Some(self.tuning.idle);
+        loop {
+            match queue.take(&mut writes, MAX_BATCH, patience) {
+                Taken::Items => {
+                    let count = writes.len();
+                    let committed = self.commit(&mut writes, &mut answers);
+                    // What a failed batch did not come to is refused like the rest of it.
+                    writes.drain(..).for_each(Write::refuse);
+                    answers.drain(..).for_each(|answer| answer.give(committed));
+                    self.fold_after(count);
+                    patience = Some(self.tuning.idle);
+                }
+                Taken::Nothing => {
+                    let folded = self.fold(self.tuning.fold_rows);
+                    let done = read_lock(&self.overlay).is_empty();
+                    patience = match (folded, done) {
+                        (Ok(()), false) => Some(Duration::ZERO),
+                        (Err(_), false) => Some(self.tuning.idle),
+                        (_, true) => None,
+                    };
+                }
+                Taken::Closed => return,
+            }
         }
     }
 
-    fn commit(&mut self, batch: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
-        self.try_commit(batch, answers).map_err(|error| {
-            tracing::error!(%error, writes = answers.len() + batch.len(), "cannot commit");
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
-                tracing::error!(%error, "cannot roll back");
-            }
+    fn commit(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
+        if read_lock(&self.overlay).bytes() > self.tuning.hold_above_bytes {
+            // Folding has failed for long; it said so. Memory must not grow with what comes in.
+            return Err(StoreError::Unavailable);
+        }
+        let committed = self.try_commit(writes, answers);
+        self.batch.clear();
+        committed.map_err(|error| {
+            tracing::error!(%error, writes = answers.len() + writes.len(), "cannot commit");
+            self.roll_back();
             StoreError::Unavailable
         })
     }
 
-    fn try_commit(&mut self, batch: &mut Vec<Write>, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
-        let connection = &self.connection;
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let transaction = Transaction { connection, max_members: self.max_members };
-        for write in batch.drain(..) {
+    fn try_commit(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), CommitError> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.apply(writes, answers)?;
+        journal::encode(&self.batch.conversations, &mut self.body);
+        let id = self.next_journal_id;
+        if !self.body.is_empty() {
+            let sql = "INSERT INTO journal (id, body) VALUES (?1, ?2)";
+            self.connection.prepare_cached(sql)?.execute(params![integer(id), self.body])?;
+        }
+        // Readers see members in the tables and all else in the overlay: the two must change together for them.
+        let held = self.batch.changed_members.then(|| write_lock(&self.overlay));
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        if !self.body.is_empty() {
+            let mut overlay = held.unwrap_or_else(|| write_lock(&self.overlay));
+            overlay.publish(id, self.body.len(), self.batch.conversations.drain());
+            self.next_journal_id += 1;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), CommitError> {
+        let (connection, overlay) = (&self.connection, &*read_lock(&self.overlay));
+        let (batch, max_members) = (&mut self.batch, self.max_members);
+        let mut transaction = Transaction { connection, overlay, batch, max_members };
+        for write in writes.drain(..) {
             answers.push(transaction.apply(write));
             if connection.is_autocommit() {
-                // The failure was grave enough for SQLite to roll everything back.
-                return Err(rusqlite::Error::ExecuteReturnedResults);
+                return Err(CommitError::RolledBack);
             }
         }
-        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "cannot roll back");
+        }
+    }
+
+    /// Folds after a batch of `count` writes: nothing while little waits, then somewhat more than came in, and as much as it
+    /// takes when so much waits that memory is at stake.
+    fn fold_after(&mut self, count: usize) {
+        let tuning = self.tuning;
+        let rows = (2 * count).clamp(tuning.fold_rows, tuning.max_fold_rows);
+        let waiting = |overlay: &Overlay| overlay.bytes().max(overlay.journal_bytes());
+        if waiting(&read_lock(&self.overlay)) <= tuning.fold_above_bytes {
+            return;
+        }
+        while self.fold(rows).is_ok() && waiting(&read_lock(&self.overlay)) > tuning.hold_above_bytes {}
+    }
+
+    /// Brings some of the overlay into the tables. After a failure everything is as before, and it can be tried again.
+    fn fold(&mut self, max_rows: usize) -> Result<(), CommitError> {
+        let folded = self.try_fold(max_rows);
+        if let Err(error) = &folded {
+            tracing::error!(%error, "cannot fold the journal into the tables");
+            self.roll_back();
+        }
+        folded
+    }
+
+    fn try_fold(&mut self, max_rows: usize) -> Result<(), CommitError> {
+        let overlay = read_lock(&self.overlay);
+        let plan = overlay.plan(max_rows);
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        fold::write(&self.connection, &overlay, &plan)?;
+        drop(overlay);
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        write_lock(&self.overlay).fold(&plan);
         Ok(())
     }
 }
 
+/// Why a transaction did not come to its end.
+#[derive(Debug)]
+enum CommitError {
+    Sqlite(rusqlite::Error),
+    /// One write's failure was grave enough for SQLite to roll all of them back.
+    RolledBack,
+}
+
+impl From<rusqlite::Error> for CommitError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::RolledBack => f.write_str("SQLite rolled the transaction back"),
+        }
+    }
+}
+
 impl Transaction<'_> {
-    fn apply(&self, write: Write) -> Answer {
+    fn apply(&mut self, write: Write) -> Answer {
         match write {
-            Write::Append(new, done) => Answer::Append(done, self.guard(|| self.append(new))),
-            Write::MarkRead(id, user, seq, done) => Answer::MarkRead(done, self.guard(|| self.mark_read(id, &user, seq))),
-            Write::Create(new, done) => Answer::Create(done, self.guard(|| self.create(&new))),
-            Write::Join(invite, user, name, at, done) => Answer::Join(done, self.guard(|| self.join(&invite, user, name, at))),
-            Write::Leave(id, user, at, done) => Answer::Leave(done, self.guard(|| self.leave(id, user, at))),
-            Write::PutUser(user, name, done) => Answer::Put(done, self.guard(|| self.put_user(&user, &name))),
-            Write::PutLastSeen(users, done) => Answer::Put(done, self.guard(|| self.put_last_seen(&users))),
-            Write::Check(done) => Answer::Put(done, Ok(())),
+            // These two only read tables, so that there is nothing to undo.
+            Write::Append(new, done) => Answer::Append(done, self.append(new).map_err(Failure::into_store_error)),
+            Write::MarkRead(id, user, seq, done) => {
+                Answer::MarkRead(done, self.mark_read(id, &user, seq).map_err(Failure::into_store_error))
+            }
+            Write::Create(new, done) => Answer::Create(done, self.guard(|this| this.create(&new))),
+            Write::Join(invite, user, name, at, done) => {
+                Answer::Join(done, self.guard(|this| this.join(&invite, user, name, at)))
+            }
+            Write::Leave(id, user, at, done) => Answer::Leave(done, self.guard(|this| this.leave(id, user, at))),
+            Write::PutUser(user, name, done) => Answer::Put(done, self.guard(|this| this.put_user(&user, &name))),
+            Write::PutLastSeen(users, done) => Answer::Put(done, self.guard(|this| this.put_last_seen(&users))),
+            Write::Check(done) => Answer::Put(done, self.guard(|this| this.check())),
         }
     }
 
-    /// Runs one write so that its failure leaves nothing of it and all of the others.
-    fn guard<T>(&self, write: impl FnOnce() -> Result<T, Failure>) -> Result<T, StoreError> {
-        let guarded = || {
-            self.connection.prepare_cached("SAVEPOINT one_write")?.execute([])?;
-            let result = write();
+    /// Runs one write to the tables so that its failure leaves nothing of it and all of the others.
+    fn guard<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, StoreError> {
+        let guarded = |this: &mut Self| {
+            this.connection.prepare_cached("SAVEPOINT one_write")?.execute([])?;
+            let result = write(this);
             if let Err(Failure::Sqlite(_)) = result {
-                self.connection.prepare_cached("ROLLBACK TO one_write")?.execute([])?;
+                this.connection.prepare_cached("ROLLBACK TO one_write")?.execute([])?;
             }
-            self.connection.prepare_cached("RELEASE one_write")?.execute([])?;
+            this.connection.prepare_cached("RELEASE one_write")?.execute([])?;
             result
         };
-        guarded().map_err(|failure| match failure {
-            Failure::Refused(error) => error,
-            Failure::Sqlite(error) => {
-                tracing::error!(%error, "cannot write");
-                StoreError::Unavailable
-            }
-        })
+        guarded(self).map_err(Failure::into_store_error)
     }
 }
