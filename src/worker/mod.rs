@@ -4,7 +4,7 @@
 //! A turn of a worker's loop reads as its named steps: wait, read what is ready, handle what that and the other workers and the
 //! store brought, look after what time brought, write. Nobody writes to a socket before the turn's end.
 //!
-//! [`sessions`] is the side that has sockets, [`shard`] the side that has rooms. They speak to each other by [`input::Input`]
+//! `sessions` is the side that has sockets, `shard` the side that has rooms. They speak to each other by `input::Input`
 //! only, also within one worker, so that the order of what a connection gets is that of one queue.
 
 mod announcements;

@@ -2,7 +2,7 @@
 //! servers that keep nothing either.
 //!
 //! One mutex guards plain maps; no operation waits for anything else. Callbacks run after the mutex is released, so that they
-//! may call the store again, and in the order of the commits: see [`MemoryStore::finish`].
+//! may call the store again, and in the order of the commits: see `MemoryStore::finish`.
 
 mod conversation;
 
