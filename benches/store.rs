@@ -58,7 +58,7 @@ fn create(store: &dyn Store, count: u64) -> Vec<ConversationId> {
     for number in 0..count {
         let done = done.clone();
         let new = NewConversation {
-            id: ConversationId::new_v7(UnixMillis::new(number), [7; 10]),
+            id: ConversationId::new_v7(Duration::from_millis(number), [7; 10]),
             kind: ConversationKind::Group,
             title: "".into(),
             creator: member(number, 0),
@@ -85,7 +85,7 @@ fn client_id(number: u64) -> Box<str> {
 fn message(conversations: &[ConversationId], number: u64) -> NewMessage {
     let index = number % conversations.len() as u64;
     NewMessage {
-        id: MessageId::new_v7(UnixMillis::new(number), [3; 10]),
+        id: MessageId::new_v7(Duration::from_millis(number), [3; 10]),
         conversation: conversations[index as usize],
         sender: member(index, number / conversations.len() as u64 % 2),
         sender_name: Arc::from("Somebody Else"),
