@@ -94,6 +94,7 @@ impl Server {
             shared,
             workers: Arc::new(workers),
             origins: config.origins.clone(),
+            trusted_proxies: config.trusted_proxies,
             operator_token: config.operator_token.clone(),
             minter,
             issuer: config.auth.issuer.clone(),

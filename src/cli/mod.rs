@@ -125,6 +125,10 @@ pub struct ServerArgs {
     /// Threads that serve connections, 1 to 1024 [default: the number of cores]
     #[arg(long, env = "PARLOR_WORKERS", value_name = "COUNT")]
     pub workers: Option<usize>,
+    /// Reverse proxies in front of the server that append to `X-Forwarded-For`. With 0 the header is not looked at; with n a
+    /// client's address, by which wrong invite codes are counted, is the nth from its end
+    #[arg(long, env = "PARLOR_TRUSTED_PROXIES", value_name = "COUNT", default_value_t = 0)]
+    pub trusted_proxies: usize,
     /// How log lines are written
     #[arg(long, env = "PARLOR_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -38,6 +38,8 @@ pub struct Config {
     pub dev: bool,
     /// Whose tokens are trusted.
     pub auth: AuthConfig,
+    /// Reverse proxies in front whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: usize,
     /// What the operator's requests must carry; without it none are taken.
     pub operator_token: Option<Secret>,
     /// Which web pages may connect.
@@ -111,11 +113,22 @@ impl Config {
         let limits = limits::checked(args.limits.limits(), &mut faults);
         let operator_token = keys::operator_token(&args.operator, &mut faults);
         let auth = keys::auth(args, purpose, &mut faults);
+        let trusted_proxies = args.server.trusted_proxies;
         let log = LogConfig { format: args.server.log_format, level: args.server.log_level };
         match (database, auth) {
-            (Some(database), Some(auth)) if faults.is_empty() => {
-                Ok(Self { listen, data: data.clone(), database, workers, dev, auth, operator_token, origins, limits, log })
-            }
+            (Some(database), Some(auth)) if faults.is_empty() => Ok(Self {
+                listen,
+                data: data.clone(),
+                database,
+                workers,
+                dev,
+                auth,
+                trusted_proxies,
+                operator_token,
+                origins,
+                limits,
+                log,
+            }),
             _ => Err(faults),
         }
     }
@@ -188,6 +201,7 @@ impl fmt::Display for Config {
         let mut line = |flag: &str, value: &dyn fmt::Display| writeln!(f, "{flag:<28} {value}");
         line("listen", &self.listen)?;
         line("workers", &self.workers)?;
+        line("trusted-proxies", &self.trusted_proxies)?;
         line("log-format", &self.log.format.as_str())?;
         line("log-level", &self.log.level.as_str())?;
         line("data", &self.data.display())?;

@@ -8,7 +8,7 @@ mod query;
 mod upgrade;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +41,8 @@ pub(crate) struct Http {
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) origins: OriginPolicy,
+    /// Reverse proxies in front whose `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxies: usize,
     /// What the operator's requests must carry; without it there are none.
     pub(crate) operator_token: Option<Secret>,
     /// Signs tokens for anybody who asks, in development only.
@@ -71,11 +73,12 @@ impl Http {
             Ok(parts) => parts,
             Err(error) => return tracing::debug!(%error, "a request was not one"),
         };
-        let Some(identity) = accepted.take() else { return };
+        let Some(upgrade::Accepted { identity, address }) = accepted.take() else { return };
         match parts.io.into_inner().into_std() {
             Ok(stream) => {
                 let received = parts.read_buf.to_vec();
-                self.workers.adopt(Upgraded { stream, address: canonical(peer), received, identity });
+                let address = address.unwrap_or_else(|| peer.ip().to_canonical());
+                self.workers.adopt(Upgraded { stream, address, received, identity });
             }
             Err(error) => tracing::warn!(%error, "a socket could not be taken over"),
         }
@@ -119,11 +122,6 @@ impl Http {
     fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
-}
-
-/// An IPv4 client of a dual-stack socket counts as the IPv4 client it is.
-fn canonical(peer: SocketAddr) -> IpAddr {
-    peer.ip().to_canonical()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {

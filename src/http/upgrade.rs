@@ -1,6 +1,7 @@
 //! The opening handshake (RFC 6455, section 4.2). Who may not connect is told so before anything is upgraded.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 
 use fastwebsockets::upgrade::upgrade;
 use http_body_util::Full;
@@ -18,20 +19,29 @@ use super::{Body, Http, text};
 /// The subprotocol that is echoed when it is offered.
 const SUBPROTOCOL: &str = "parlor.v1";
 
-/// Filled when a handshake was accepted: with who it is, if the request carried a good token.
+/// What an accepted handshake said.
+pub(super) struct Accepted {
+    /// Who it is, if the request carried a good token.
+    pub(super) identity: Option<Identity>,
+    /// The client's address as the trusted proxies tell it.
+    pub(super) address: Option<IpAddr>,
+}
+
+/// Filled when a handshake was accepted.
 #[derive(Default)]
-pub(super) struct Slot(RefCell<Option<Option<Identity>>>);
+pub(super) struct Slot(RefCell<Option<Accepted>>);
 
 impl Slot {
-    pub(super) fn take(&self) -> Option<Option<Identity>> {
+    pub(super) fn take(&self) -> Option<Accepted> {
         self.0.borrow_mut().take()
     }
 }
 
 pub(super) fn answer(http: &Http, request: Request<Incoming>, slot: &Slot) -> Response<Body> {
+    let address = forwarded_for(request.headers(), http.trusted_proxies);
     match accept(http, request) {
         Ok((response, identity)) => {
-            *slot.0.borrow_mut() = Some(identity);
+            *slot.0.borrow_mut() = Some(Accepted { identity, address });
             response
         }
         Err(response) => {
@@ -126,10 +136,37 @@ fn authenticate(http: &Http, headers: &HeaderMap) -> Result<Option<Identity>, Re
     }
 }
 
+/// The address that the outermost trusted proxy saw: each appends the one it was called from, and what stands before theirs is
+/// whatever the client wrote.
+fn forwarded_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
+    let values = headers.get_all("x-forwarded-for");
+    let addresses: Vec<&str> = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+    let address = addresses.get(addresses.len().checked_sub(trusted_proxies)?)?.trim();
+    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
 fn refuse(status: StatusCode, message: &'static str, header: Option<(HeaderName, &'static str)>) -> Refusal {
     let mut response = text(status, message);
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     Box::new(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_trusted_proxies_wrote_is_believed() {
+        let mut headers = HeaderMap::new();
+        let seen = |headers: &HeaderMap, proxies| forwarded_for(headers, proxies).map(|address| address.to_string());
+        assert_eq!(seen(&headers, 1), None);
+        headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 203.0.113.7"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("10.0.0.1"));
+        assert_eq!(seen(&headers, 0), None);
+        assert_eq!(seen(&headers, 1), Some("10.0.0.1".into()));
+        assert_eq!(seen(&headers, 2), Some("203.0.113.7".into()));
+        assert_eq!(seen(&headers, 4), None, "fewer than there should be: believed is nothing");
+    }
 }

@@ -409,7 +409,7 @@ fn run_presence(operations: &mut Operations<'_>) {
             2 => now = now + Duration::from_millis(operations.below(256) as u64 * 30),
             _ => {
                 let is_gone = |(connections, went_at): &(usize, Moment)| *connections == 0 && now.since(*went_at) >= GRACE;
-                while let Some(gone) = presence.next_offline(now) {
+                while let Some((gone, _)) = presence.next_offline(now) {
                     assert!(model.remove(&gone).is_some_and(|attendance| is_gone(&attendance)), "{gone} is still here");
                 }
                 assert!(!model.values().any(is_gone), "everybody is taken offline in time");

@@ -21,7 +21,7 @@ struct Attendance {
 pub struct Presence {
     grace: Duration,
     users: HashMap<UserId, Attendance>,
-    /// Users without a connection, by the time at which they are offline. The grace is constant, so it is in order.
+    /// Users without a connection, by the time at which the last one went. The grace is constant, so it is in order.
     /// Bounded by the rate of logins: each entry is a user who was connected within the last `grace`.
     leaving: VecDeque<(Moment, UserId, u64)>,
     departures: u64,
@@ -50,19 +50,19 @@ impl Presence {
         if attendance.connections == 0 {
             self.departures += 1;
             attendance.departure = self.departures;
-            self.leaving.push_back((now + self.grace, user.clone(), self.departures));
+            self.leaving.push_back((now, user.clone(), self.departures));
         }
     }
 
-    /// Takes one user offline whose grace is over.
-    pub fn next_offline(&mut self, now: Moment) -> Option<UserId> {
-        while self.leaving.front().is_some_and(|(at, ..)| *at <= now) {
-            let (_, user, departure) = self.leaving.pop_front()?;
+    /// Takes one user offline whose grace is over, and says when their last connection went.
+    pub fn next_offline(&mut self, now: Moment) -> Option<(UserId, Moment)> {
+        while self.leaving.front().is_some_and(|(left_at, ..)| *left_at + self.grace <= now) {
+            let (left_at, user, departure) = self.leaving.pop_front()?;
             let is_gone =
                 self.users.get(&user).is_some_and(|attendance| attendance.connections == 0 && attendance.departure == departure);
             if is_gone {
                 self.users.remove(&user);
-                return Some(user);
+                return Some((user, left_at));
             }
         }
         None
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(presence.next_offline(Moment::from_millis(60_000)), None);
         presence.handle_disconnected(&alice(), Moment::from_millis(60_000));
         assert_eq!(presence.next_offline(Moment::from_millis(64_999)), None);
-        assert_eq!(presence.next_offline(Moment::from_millis(65_000)), Some(alice()));
+        assert_eq!(presence.next_offline(Moment::from_millis(65_000)), Some((alice(), Moment::from_millis(60_000))));
         assert!(presence.handle_connected(&alice()));
     }
 
@@ -108,6 +108,6 @@ mod tests {
         presence.handle_connected(&alice());
         presence.handle_disconnected(&alice(), Moment::from_millis(6_000));
         assert_eq!(presence.next_offline(Moment::from_millis(9_500)), None, "the older departure is void");
-        assert_eq!(presence.next_offline(Moment::from_millis(11_000)), Some(alice()));
+        assert_eq!(presence.next_offline(Moment::from_millis(11_000)), Some((alice(), Moment::from_millis(6_000))));
     }
 }

@@ -32,13 +32,13 @@ pub(super) struct Announcements {
 
 impl Announcements {
     /// Tells every worker of the change and asks which of its rooms it concerns.
-    pub(super) fn announce(&mut self, user: &UserId, name: Arc<str>, last_seen_at: Option<UnixMillis>, context: &mut Context) {
+    pub(super) fn announce(&mut self, user: &UserId, last_seen_at: Option<UnixMillis>, context: &mut Context) {
         self.last_number += 1;
         let (number, workers) = (self.last_number, context.mailboxes.len());
         let rooms = vec![Vec::new(); workers];
         self.collecting.insert(number, Collecting { user: user.clone(), last_seen_at, missing: workers, rooms });
-        let announcement = Some(Announcement { home: context.worker, number });
-        tell_everybody(&PresenceChange { user: user.clone(), name, last_seen_at, announcement }, context);
+        let announcement = Announcement { home: context.worker, number };
+        tell_everybody(&PresenceChange::Moved { user: user.clone(), last_seen_at, announcement }, context);
     }
 
     /// Takes one worker's report; after the last one the audiences are told.

@@ -59,16 +59,19 @@ pub(crate) enum Input {
     Stop,
 }
 
-/// A change of one user's presence.
+/// What every worker hears of a user.
 #[derive(Clone, Debug)]
-pub(crate) struct PresenceChange {
-    pub(super) user: UserId,
-    pub(super) name: Arc<str>,
-    /// `None`: online. Else when they were last seen.
-    pub(super) last_seen_at: Option<UnixMillis>,
-    /// Where the rooms with an audience are to be reported, so that each connection is told once however many rooms it shares
-    /// with the user; `None` when only the name is new.
-    pub(super) announcement: Option<Announcement>,
+pub(crate) enum PresenceChange {
+    /// Their token gives them a new name.
+    Named { user: UserId, name: Arc<str> },
+    /// They came or went. The rooms with an audience are to be reported as the announcement says, so that each connection is
+    /// told once however many rooms it shares with the user.
+    Moved {
+        user: UserId,
+        /// `None`: online. Else when they were last seen.
+        last_seen_at: Option<UnixMillis>,
+        announcement: Announcement,
+    },
 }
 
 /// One change of presence on its way to the audiences.

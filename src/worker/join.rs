@@ -124,8 +124,11 @@ impl RoomEntry {
         context.send_to_session(asker.worker, SessionInput::Subscribe(subscription));
     }
 
-    pub(super) fn leave(&self, asker: &Asker, context: &mut Context) {
+    pub(super) fn leave(&mut self, asker: &Asker, context: &mut Context) {
         let conversation = self.room.id();
+        if self.room.typing.handle_disconnect(asker.user.as_str(), asker.connection.to_u64()) {
+            self.tell_typing_stopped(&asker.user, context);
+        }
         let frame = context.reply_frame(asker.action, asker.request_id.as_deref(), conversation_payload(conversation));
         let unsubscribe = SessionInput::Unsubscribe { connection: asker.connection, conversation, frame };
         context.send_to_session(asker.worker, unsubscribe);

@@ -132,25 +132,30 @@ impl Sessions {
     /// Counts the connection for its user; tells everybody if the user comes online or has a new name.
     fn note_user(&mut self, key: ConnectionKey, identity: &Identity, context: &mut Context) {
         let user = self.users.entry_ref(&identity.user).or_default();
-        let is_renamed = user.name.as_ref() != Some(&identity.name);
-        user.name = Some(Arc::clone(&identity.name));
         user.connections.push(key);
         let oldest = user.connections.first().copied();
         let is_one_too_many = user.connections.len() > context.limits().max_connections_per_user;
         context.metrics().users.set(self.users.len() as u64);
         let came_online = self.presence.handle_connected(&identity.user);
-        if is_renamed {
-            context.shared.store.put_user(identity.user.clone(), Arc::clone(&identity.name), Box::new(log_failure));
-        }
+        self.note_name(identity, context);
         if came_online {
-            self.announcements.announce(&identity.user, Arc::clone(&identity.name), None, context);
-        } else if is_renamed {
-            let (user, name) = (identity.user.clone(), Arc::clone(&identity.name));
-            tell_everybody(&PresenceChange { user, name, last_seen_at: None, announcement: None }, context);
+            self.announcements.announce(&identity.user, None, context);
         }
         if let Some(oldest) = oldest.filter(|_| is_one_too_many) {
             self.close(oldest, CloseCode::ConnectionReplaced, context);
         }
+    }
+
+    /// Remembers the name that a token gives its user, and tells the rooms if it is a new one.
+    pub(super) fn note_name(&mut self, identity: &Identity, context: &mut Context) {
+        let Some(user) = self.users.get_mut(&identity.user) else { return };
+        if user.name.as_ref() == Some(&identity.name) {
+            return;
+        }
+        user.name = Some(Arc::clone(&identity.name));
+        let (user, name) = (identity.user.clone(), Arc::clone(&identity.name));
+        context.shared.store.put_user(user.clone(), Arc::clone(&name), Box::new(log_failure));
+        tell_everybody(&PresenceChange::Named { user, name }, context);
     }
 
     pub(super) fn answer_auth(&mut self, key: ConnectionKey, identity: &Identity, asked: Asked, context: &mut Context) {

@@ -201,6 +201,7 @@ impl Sessions {
             *was_warned = false;
             *name = identity.name.clone();
         }
+        self.note_name(&identity, context);
         self.answer_auth(key, &identity, Asked::ByAction(asker.request_id), context);
     }
 
@@ -288,13 +289,17 @@ impl Sessions {
         &mut self,
         key: ConnectionKey,
         asker: Asker,
-        mut members: Vec<crate::protocol::UserId>,
+        named: Vec<crate::protocol::UserId>,
         title: &str,
         context: &mut Context,
     ) {
-        members.push(asker.user.clone());
-        members.sort_unstable();
-        members.dedup();
+        // Who creates it has been in it longest, then the others as they were named.
+        let mut members = vec![asker.user.clone()];
+        for member in named {
+            if !members.contains(&member) {
+                members.push(member);
+            }
+        }
         if members.len() > context.limits().max_members {
             let message = "more members than a conversation may have";
             return self.refuse_here(key, &asker, ErrorCode::LimitExceeded, message, context);

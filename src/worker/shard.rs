@@ -330,24 +330,30 @@ impl Shard {
         }
     }
 
-    /// Takes a change of presence; its rooms are reported at the next tick: in a storm of logins, all at once.
+    /// Takes what every worker hears of a user. Rooms with an audience are reported at the next tick: in a storm of logins, all at
+    /// once.
     pub(super) fn handle_presence(&mut self, change: PresenceChange) {
-        let rooms = self.rooms_of.get(&change.user).map_or(&[][..], Vec::as_slice);
-        for conversation in rooms {
-            if let Some(Slot::Live(entry)) = self.rooms.get_mut(conversation) {
-                match change.last_seen_at {
-                    Some(at) => entry.room.handle_last_seen(change.user.as_str(), at),
-                    None => entry.room.handle_name(change.user.as_str(), &change.name),
-                }
+        match change {
+            PresenceChange::Named { user, name } => self.each_room_of(&user, |room| room.handle_name(user.as_str(), &name)),
+            PresenceChange::Moved { user, last_seen_at, announcement } => {
+                match last_seen_at {
+                    None => self.online.insert(user.clone()),
+                    Some(at) => {
+                        self.each_room_of(&user, |room| room.handle_last_seen(user.as_str(), at));
+                        self.online.remove(&user)
+                    }
+                };
+                self.presence_count += 1;
+                self.presence_changes.push((user, announcement, self.presence_count));
             }
         }
-        match change.last_seen_at {
-            None => self.online.insert(change.user.clone()),
-            Some(_) => self.online.remove(&change.user),
-        };
-        if let Some(announcement) = change.announcement {
-            self.presence_count += 1;
-            self.presence_changes.push((change.user, announcement, self.presence_count));
+    }
+
+    fn each_room_of(&mut self, user: &UserId, mut change: impl FnMut(&mut Room)) {
+        for conversation in self.rooms_of.get(user).map_or(&[][..], Vec::as_slice) {
+            if let Some(Slot::Live(entry)) = self.rooms.get_mut(conversation) {
+                change(&mut entry.room);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::protocol::frame::push_ping;
 use crate::protocol::limits::OFF_TIME;
-use crate::protocol::{CloseCode, encode};
+use crate::protocol::{CloseCode, UnixMillis, encode};
 
 use super::connection::{Connection, Phase};
 use super::context::Context;
@@ -49,9 +49,11 @@ impl Sessions {
     /// Takes users offline whose grace is over.
     pub(super) fn tick_presence(&mut self, context: &mut Context) {
         let mut gone = Vec::new();
-        while let Some(user) = self.presence.next_offline(context.now) {
-            self.announcements.announce(&user, user.shared(), Some(context.wall), context);
-            gone.push((user, context.wall));
+        while let Some((user, left_at)) = self.presence.next_offline(context.now) {
+            let ago = u64::try_from(context.now.since(left_at).as_millis()).unwrap_or(0);
+            let last_seen_at = UnixMillis::new(context.wall.get().saturating_sub(ago));
+            self.announcements.announce(&user, Some(last_seen_at), context);
+            gone.push((user, last_seen_at));
         }
         if !gone.is_empty() {
             context.shared.store.put_last_seen(gone, Box::new(log_failure));
