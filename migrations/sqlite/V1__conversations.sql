@@ -20,7 +20,7 @@ CREATE TABLE conversations (
     invite BLOB UNIQUE,
     pair TEXT UNIQUE, -- direct: both user ids, sorted, with a space between
     created_at INTEGER NOT NULL,
-    active_at INTEGER NOT NULL,
+    active_at INTEGER NOT NULL, -- the first 64 bits of the newest message's id, or of the conversation's
     head INTEGER NOT NULL,
     messages INTEGER NOT NULL,
     last_message_seq INTEGER NOT NULL,

@@ -14,7 +14,7 @@ mod time;
 
 pub use code::{CloseCode, ErrorCode};
 pub use event_frame::EventFrame;
-pub use ids::{ConversationId, IdError, MessageId, Seq, UserId};
+pub use ids::{ConversationId, IdError, IdTime, MessageId, Seq, UserId};
 pub use limits::Limits;
 pub use objects::{Conversation, ConversationKind, LogEvent, Member, Message, Role};
 pub use time::UnixMillis;

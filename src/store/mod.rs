@@ -27,7 +27,7 @@ pub mod sqlite;
 
 use std::sync::Arc;
 
-use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationId, ConversationKind, IdTime, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
 pub use crate::rooms::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 
 pub use memory::MemoryStore;
@@ -177,8 +177,9 @@ pub struct ConversationView {
 /// and is not listed twice on later pages, what does not is not skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConversationCursor {
-    /// When the newest message was created, or the conversation where it has none.
-    pub active_at: UnixMillis,
+    /// The time in the id of the newest message, or of the conversation where it has none: finer than `created_at`, so that
+    /// what happened later is listed first also within a millisecond.
+    pub active_at: IdTime,
     /// Breaks ties.
     pub conversation: ConversationId,
 }

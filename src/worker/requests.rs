@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::auth::{AuthError, Identity};
 use crate::protocol::limits::MAX_REPLY_BYTES;
 use crate::protocol::request::{Action, ActionName, PageRange, Parser, Request};
-use crate::protocol::{CloseCode, Conversation, ConversationId, ConversationKind, ErrorCode, Message, Seq, UnixMillis, encode};
+use crate::protocol::{CloseCode, Conversation, ConversationId, ConversationKind, ErrorCode, IdTime, Message, encode};
 use crate::store::{
     ConversationCursor, ConversationPage, ConversationView, Created, Joined, MessagePage, MessageRange, NewConversation,
     StoreError,
@@ -462,7 +462,7 @@ fn format_cursor(cursor: ConversationCursor) -> String {
 fn parse_cursor(text: &str) -> Option<ConversationCursor> {
     let (active_at, conversation) = text.split_once('.')?;
     Some(ConversationCursor {
-        active_at: UnixMillis::new(active_at.parse().ok().and_then(|millis| Seq::new(millis).ok())?.get()),
+        active_at: IdTime::new(active_at.parse().ok()?),
         conversation: ConversationId::parse(conversation).ok()?,
     })
 }

@@ -146,6 +146,13 @@ pub(crate) fn fresh_message() -> MessageId {
     MessageId::from_bytes(fresh_id())
 }
 
+/// A message id of that time that no other call returns.
+pub(crate) fn fresh_message_at(at: UnixMillis) -> MessageId {
+    let mut id = fresh_id();
+    id[..6].copy_from_slice(&at.get().to_be_bytes()[2..]);
+    MessageId::from_bytes(id)
+}
+
 fn fresh_id() -> [u8; 16] {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(1));

@@ -191,7 +191,7 @@ impl Model {
     pub(crate) fn listing(&self, user: &UserId) -> Vec<(ConversationCursor, ConversationView)> {
         let entry = |conversation: &ModelConversation| {
             let view = self.view(conversation.new.id, user).ok()?;
-            let active_at = view.last_message.as_ref().map_or(view.created_at, |message| message.created_at);
+            let active_at = view.last_message.as_ref().map_or(view.id.time(), |message| message.id.time());
             Some((ConversationCursor { active_at, conversation: view.id }, view))
         };
         let mut listing: Vec<_> = self.conversations.iter().filter_map(entry).collect();

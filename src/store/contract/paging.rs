@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Subject, at_seq, group, text};
-use crate::protocol::{LogEvent, Seq, UnixMillis};
+use super::{Subject, at_seq, fresh_message_at, group, text};
+use crate::protocol::{IdTime, LogEvent, Seq, UnixMillis};
 use crate::store::{ConversationCursor, ConversationView, MessageRange, NewConversation, NewMessage};
 
 type Open<'a> = &'a dyn Fn() -> Subject;
@@ -20,7 +20,8 @@ pub(crate) fn conversations_page_by_latest_activity(open: Open) {
     let subject = open();
     let ids: Vec<_> = (0..5).map(|_| subject.group(&["ann", "bob"])).collect();
     let say_at = |index: usize, at| {
-        subject.send(NewMessage { created_at: UnixMillis::new(at), ..text(ids[index], "bob", "x") }).expect("stored");
+        let id = fresh_message_at(UnixMillis::new(at));
+        subject.send(NewMessage { id, ..text(ids[index], "bob", "x") }).expect("stored");
     };
     // Two tie at 20, two have no message and tie at their creation.
     say_at(0, 20);
@@ -30,7 +31,7 @@ pub(crate) fn conversations_page_by_latest_activity(open: Open) {
     assert_eq!(order(&subject.page("ann", None, 9).conversations), [ids[3], ids[1], ids[0], ids[4], ids[2]]);
     let first = subject.page("ann", None, 2);
     assert_eq!(order(&first.conversations), [ids[3], ids[1]]);
-    let cursor = ConversationCursor { active_at: UnixMillis::new(20), conversation: ids[1] };
+    let cursor = ConversationCursor { active_at: IdTime::new(20 << 16), conversation: ids[1] };
     assert_eq!(first.next, Some(cursor));
     // New activity between the pages moves one to the front; it is not listed again, and nothing else is skipped.
     say_at(4, 40);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::model::Model;
-use super::{Subject, call, fresh_conversation, fresh_message, outcome, start, user};
+use super::{Subject, call, fresh_conversation, fresh_message_at, outcome, start, user};
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
 use crate::store::{
     Appended, Created, InviteHash, Joined, Left, MessageRange, NewConversation, NewMessage, ReadMark, Store, StoreError,
@@ -181,15 +181,16 @@ impl Pending {
 fn random_message(random: &mut Random, conversation: ConversationId) -> NewMessage {
     // Few client message ids and bodies, so that repeats and conflicts are frequent.
     let client_message_id = (random.below(2) == 0).then(|| format!("c-{}", random.below(12)).into());
+    let created_at = random.time();
     NewMessage {
-        id: fresh_message(),
+        id: fresh_message_at(created_at),
         conversation,
         sender: random.user(),
         sender_name: Arc::from(format!("Sender {}", random.below(3))),
         content: format!("content {}", random.below(2)).repeat(1 + random.below(40)).into(),
         client_message_id,
         reply_to: (random.below(8) == 0).then(|| MessageId::from_bytes([7; 16])),
-        created_at: random.time(),
+        created_at,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::super::{Appended, InviteHash, NewConversation, NewMessage, ReadMark, StoreError, message_of, repeat_of};
-use crate::protocol::{ConversationKind, LogEvent, Message, Role, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationKind, IdTime, LogEvent, Message, Role, Seq, UnixMillis, UserId};
 
 pub(super) struct Entry {
     pub(super) event: LogEvent,
@@ -95,8 +95,9 @@ impl Conversation {
         self.ordinal_at(self.head()) - member.read_ordinal - member.sent_unread
     }
 
-    pub(super) fn active_at(&self) -> UnixMillis {
-        self.last_message.as_ref().map_or(self.created_at, |message| message.created_at)
+    /// When its newest message was made, if it has one.
+    pub(super) fn active_at(&self) -> Option<IdTime> {
+        self.last_message.as_ref().map(|message| message.id.time())
     }
 
     pub(super) fn append(&mut self, new: NewMessage) -> Result<Appended, StoreError> {

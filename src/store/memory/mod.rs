@@ -219,7 +219,7 @@ impl State {
 
     fn page(&self, user: &UserId, after: Option<ConversationCursor>, limit: usize) -> Result<ConversationPage, StoreError> {
         let cursor = |&conversation: &ConversationId| {
-            let active_at = self.conversations.get(&conversation)?.active_at();
+            let active_at = self.conversations.get(&conversation)?.active_at().unwrap_or(conversation.time());
             Some(ConversationCursor { active_at, conversation })
         };
         let mut cursors: Vec<_> = self.memberships.get(user).into_iter().flatten().filter_map(cursor).collect();

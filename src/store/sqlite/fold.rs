@@ -48,7 +48,7 @@ fn write_entries<'a>(connection: &Connection, number: i64, entries: impl Iterato
     }
     if let Some(message) = last_message {
         let sql = "UPDATE conversations SET last_message_seq = ?2, active_at = ?3 WHERE number = ?1";
-        let (seq, at) = (integer(message.seq.get()), integer(message.created_at.get()));
+        let (seq, at) = (integer(message.seq.get()), rows::id_time_column(message.id.time()));
         connection.prepare_cached(sql)?.execute(params![number, seq, at])?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashTable};
 
 use super::super::message_of;
 use super::staged::{Counters, Entry, Staged};
-use crate::protocol::{ConversationId, Message, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationId, IdTime, Message, Seq, UserId};
 
 /// What a member's counters hold in the maps, in bytes, about.
 const MEMBER_BYTES: usize = 128;
@@ -38,8 +38,8 @@ impl Unfolded {
     }
 
     /// When the newest message of the tail was created.
-    pub(super) fn active_at(&self) -> Option<UnixMillis> {
-        self.last_message.as_ref().map(|message| message.created_at)
+    pub(super) fn active_at(&self) -> Option<IdTime> {
+        self.last_message.as_ref().map(|message| message.id.time())
     }
 
     /// The entries after `after`, ascending.

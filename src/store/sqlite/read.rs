@@ -16,7 +16,7 @@ use super::overlay::{Overlay, Unfolded};
 use super::read_lock;
 use super::rows::{self, integer, log_columns};
 use super::staged::{Counters, Entry};
-use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationId, ConversationKind, IdTime, LogEvent, Message, Seq, UserId};
 
 /// Why a read found nothing.
 pub(super) enum Missing {
@@ -60,7 +60,7 @@ struct Ending {
     head: Seq,
     messages: u64,
     last_message: Option<Arc<Message>>,
-    active_at: Option<UnixMillis>,
+    active_at: Option<IdTime>,
 }
 
 impl Ending {
@@ -236,7 +236,7 @@ impl Snapshot<'_> {
             let conversation = rows::conversation_id(row, 0)?;
             let Some(seen) = seen.get(&conversation) else { return Ok(None) };
             let newer = seen.as_ref().and_then(|(ending, _)| ending.active_at);
-            let active_at = newer.map_or_else(|| rows::time(row, 1), Ok)?;
+            let active_at = newer.map_or_else(|| rows::id_time(row, 1), Ok)?;
             Ok(Some((ConversationCursor { active_at, conversation }, row.get(2)?)))
         };
         Ok(list.query_map([user.as_str()], cursor)?.filter_map(Result::transpose).collect::<rusqlite::Result<_>>()?)

@@ -6,7 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::staged::{Counters, Staged};
-use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationId, ConversationKind, IdTime, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
 
 /// The columns that [`event`] reads, in its order.
 macro_rules! log_columns {
@@ -40,6 +40,15 @@ pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<UnixMillis> {
     number(row, column).map(UnixMillis::new)
+}
+
+pub(super) fn id_time(row: &Row<'_>, column: usize) -> rusqlite::Result<IdTime> {
+    row.get::<_, i64>(column).map(|bits| IdTime::new(bits.cast_unsigned()))
+}
+
+/// The bits as they are: they are read back, never compared in SQL.
+pub(super) fn id_time_column(time: IdTime) -> i64 {
+    time.get().cast_signed()
 }
 
 pub(super) fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {

@@ -146,10 +146,11 @@ impl Transaction<'_> {
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO conversations (id, kind, title, invite, pair, created_at, active_at, head, messages, last_message_seq,
                                         member_count, next_join_number)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, 0, 0, ?7, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, ?8, ?8)",
         )?;
         let kind = rows::kind_column(new.kind);
-        insert.execute(params![new.id.as_bytes(), kind, title, new.invite, pair, created_at, integer(count as u64)])?;
+        let (active_at, count) = (rows::id_time_column(new.id.time()), integer(count as u64));
+        insert.execute(params![new.id.as_bytes(), kind, title, new.invite, pair, created_at, active_at, count])?;
         let number = self.connection.last_insert_rowid();
         for (user, join_number) in new.members.iter().zip(0..) {
             let role = match new.kind {
