@@ -1,6 +1,6 @@
 //! Where conversations are kept: the [`Store`] trait and its written contract. A concrete store is named only in `server.rs`.
 //!
-//! # Contract (`store/contract.rs` holds every store to it)
+//! # Contract (`store/contract/` holds every store to it)
 //!
 //! - **Callbacks.** Every operation takes a [`Done`], called exactly once, on any thread, possibly before the operation
 //!   returns. It must not block. Operations never block the caller either.

@@ -12,8 +12,8 @@ use crate::store::{
     Appended, Created, InviteHash, Joined, Left, MessageRange, NewConversation, NewMessage, ReadMark, Store, StoreError,
 };
 
-const SEEDS: u64 = 6;
-const STEPS: usize = 600;
+const SEEDS: u64 = 4;
+const STEPS: usize = 400;
 const USERS: [&str; 6] = ["ann", "bob", "cyd", "dan", "eve", "fay"];
 const MAX_CONVERSATIONS: usize = 5;
 

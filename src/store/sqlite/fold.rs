@@ -8,19 +8,19 @@ use rusqlite::{Connection, params};
 use super::super::message_of;
 use super::journal;
 use super::open::SqliteOpenError;
-use super::overlay::{Counters, Entry, Overlay, Step};
+use super::overlay::{Overlay, Step};
 use super::rows::{self, integer};
+use super::staged::{Counters, Entry};
 use crate::protocol::UserId;
 
-/// Writes `plan` to the tables and deletes the journal rows that nothing needs after it. Inside a transaction.
-pub(super) fn write(connection: &Connection, overlay: &Overlay, plan: &[Step]) -> rusqlite::Result<()> {
+/// Writes `plan` to the tables and deletes the journal rows before `needless_before`. Inside a transaction.
+pub(super) fn write(connection: &Connection, overlay: &Overlay, plan: &[Step], needless_before: u64) -> rusqlite::Result<()> {
     for step in plan {
         let Some((tail, entries, members)) = overlay.step(step) else { continue };
         write_entries(connection, tail.number, entries)?;
         write_members(connection, tail.number, members)?;
     }
-    let needed = overlay.needed_after(plan).map_or(i64::MAX, integer);
-    connection.prepare_cached("DELETE FROM journal WHERE id < ?1")?.execute([needed])?;
+    connection.prepare_cached("DELETE FROM journal WHERE id < ?1")?.execute([integer(needless_before)])?;
     Ok(())
 }
 
@@ -96,19 +96,15 @@ pub(super) fn replay(connection: &Connection) -> Result<(Overlay, u64), SqliteOp
             if staged.head < tabled.head {
                 (staged.head, staged.messages) = (tabled.head, tabled.messages);
             }
-            let known = |user: &UserId| overlay.tail(*conversation).and_then(|tail| tail.members.get(user)).copied();
-            let mut members = std::mem::take(&mut staged.members);
-            for (user, counters) in &mut members {
+            for (user, counters) in &mut staged.members {
                 // Whoever left has no row; their marks went with them.
                 let tabled = rows::counters(connection, tabled.number, user)?;
-                let merged = tabled.map(|tabled| {
-                    let mut merged = known(user).unwrap_or(tabled);
-                    counters.iter().for_each(|journaled| merged.merge(journaled));
+                let merged = tabled.zip(*counters).map(|(mut merged, journaled)| {
+                    merged.merge(&journaled);
                     merged
                 });
                 *counters = merged.filter(|merged| Some(*merged) != tabled);
             }
-            staged.members = members;
         }
         overlay.publish(id, body.len(), batch.into_iter());
     }

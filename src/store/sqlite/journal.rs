@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::overlay::{Counters, Entry, Staged};
 use super::rows::client_digest;
+use super::staged::{Counters, Entry, Staged};
 use crate::protocol::{ConversationId, LogEvent, Message, MessageId, Seq, UnixMillis, UserId};
 
 const VERSION: u8 = 1;
@@ -124,7 +124,7 @@ fn conversation(input: &mut Input<'_>) -> Result<(ConversationId, Staged), Corru
     for _ in 0..input.number()? {
         staged.head = Seq::new(staged.head.get() + 1).map_err(|_| Corrupt)?;
         let event = event(input, id, staged.head)?;
-        staged.messages += u64::from(is_message(&event));
+        staged.messages = staged.messages.checked_add(u64::from(is_message(&event))).ok_or(Corrupt)?;
         let digest = super::super::message_of(&event).and_then(|message| {
             let client_id = message.client_message_id.as_deref()?;
             Some(client_digest(&message.sender, client_id))
@@ -216,5 +216,117 @@ impl<'a> Input<'a> {
 
     fn user(&mut self) -> Result<UserId, Corrupt> {
         UserId::parse(self.text()?).map_err(|_| Corrupt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::contract::random::{Random, with_seeds};
+    use super::*;
+
+    fn text(random: &mut Random) -> String {
+        (0..random.below(30)).map(|_| ["a", "\u{e9}", "\u{10FFFF}", " "][random.below(4)]).collect()
+    }
+
+    fn number(random: &mut Random) -> u64 {
+        // Of every length from one bit to 53.
+        (random.below(usize::MAX) as u64) >> (11 + random.below(53))
+    }
+
+    fn seq(random: &mut Random) -> Seq {
+        Seq::new(number(random)).expect("53 bits")
+    }
+
+    fn user(random: &mut Random) -> UserId {
+        UserId::parse(&format!("user|{}", number(random))).expect("a user id")
+    }
+
+    fn event(random: &mut Random, conversation: ConversationId, seq: Seq) -> LogEvent {
+        let (user, name, at) = (user(random), Arc::from(text(random)), UnixMillis::new(number(random)));
+        match random.below(4) {
+            0 => LogEvent::MemberJoined { conversation, seq, user, name, at },
+            1 => LogEvent::MemberLeft { conversation, seq, user, name, at },
+            _ => LogEvent::MessageCreated(Arc::new(Message {
+                id: MessageId::from_bytes([random.below(256) as u8; 16]),
+                conversation,
+                seq,
+                sender: user,
+                sender_name: name,
+                content: text(random).into(),
+                client_message_id: (random.below(2) == 0).then(|| text(random).into()),
+                reply_to: (random.below(2) == 0).then(|| MessageId::from_bytes([random.below(256) as u8; 16])),
+                created_at: at,
+            })),
+        }
+    }
+
+    fn counters(random: &mut Random) -> Counters {
+        Counters {
+            read_seq: seq(random),
+            read_messages: number(random),
+            sent: number(random),
+            read_sent: number(random),
+            last_sent_seq: seq(random),
+        }
+    }
+
+    fn batch(random: &mut Random) -> HashMap<ConversationId, Staged> {
+        let mut batch = HashMap::new();
+        for index in 0..random.below(5) {
+            let id = ConversationId::from_bytes([index as u8; 16]);
+            let mut staged = Staged::new(0, seq(random), number(random));
+            for _ in 0..random.below(4) {
+                let event = event(random, id, staged.head.next());
+                let digest = super::super::super::message_of(&event)
+                    .and_then(|message| Some(client_digest(&message.sender, message.client_message_id.as_deref()?)));
+                staged.push(event, digest);
+            }
+            for _ in 0..random.below(3) {
+                staged.members.insert(user(random), (random.below(3) > 0).then(|| counters(random)));
+            }
+            batch.insert(id, staged);
+        }
+        batch
+    }
+
+    #[test]
+    fn a_commit_is_read_back_as_it_was_written() {
+        with_seeds(200, |seed| {
+            let mut batch = batch(&mut Random::new(seed));
+            let mut bytes = Vec::new();
+            encode(&batch, &mut bytes);
+            batch.retain(|_, staged| staged.is_journaled());
+            for staged in batch.values_mut() {
+                // Members whose rows say it all are not in the journal.
+                staged.members.retain(|_, counters| counters.is_some());
+            }
+            if batch.is_empty() {
+                assert!(bytes.is_empty());
+                return;
+            }
+            let read: HashMap<_, _> = decode(&bytes).expect("decodes").into_iter().collect();
+            assert_eq!(read, batch);
+        });
+    }
+
+    #[test]
+    fn damaged_journals_are_refused_or_read_but_never_panic() {
+        with_seeds(200, |seed| {
+            let mut random = Random::new(seed);
+            let mut bytes = Vec::new();
+            encode(&batch(&mut random), &mut bytes);
+            for cut in 0..bytes.len() {
+                let _: Result<_, Corrupt> = decode(&bytes[..cut]);
+            }
+            for _ in 0..20.min(bytes.len() * 20) {
+                let mut damaged = bytes.clone();
+                let at = random.below(damaged.len());
+                damaged[at] ^= 1 << random.below(8);
+                let _: Result<_, Corrupt> = decode(&damaged);
+            }
+        });
+        for bytes in [&[][..], &[9], &[VERSION, 1, 2, 3]] {
+            assert_eq!(decode(bytes), Err(Corrupt), "{bytes:?}");
+        }
     }
 }

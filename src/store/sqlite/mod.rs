@@ -13,6 +13,7 @@ mod overlay;
 mod queue;
 mod read;
 mod rows;
+mod staged;
 mod write;
 mod writer;
 
@@ -49,7 +50,7 @@ const MAX_QUEUED_READS: usize = 4_096;
 struct Tuning {
     /// Folding starts when the overlay or the journal is larger than this.
     fold_above_bytes: usize,
-    /// Nothing new is taken while the overlay is larger than this.
+    /// Nothing new is taken while either is larger than this.
     hold_above_bytes: usize,
     /// Rows in a transaction that folds: few enough that appends do not wait long for it.
     fold_rows: usize,
@@ -57,6 +58,8 @@ struct Tuning {
     max_fold_rows: usize,
     /// Silence after which everything is folded.
     idle: Duration,
+    /// How long a statement waits for somebody else's look at the file, such as the `sqlite3` shell's.
+    busy_timeout: Duration,
 }
 
 impl Default for Tuning {
@@ -64,9 +67,10 @@ impl Default for Tuning {
         Self {
             fold_above_bytes: 16 * 1024 * 1024,
             hold_above_bytes: 64 * 1024 * 1024,
-            fold_rows: 256,
+            fold_rows: 512,
             max_fold_rows: 2_048,
             idle: Duration::from_millis(500),
+            busy_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -103,9 +107,9 @@ impl SqliteStore {
     }
 
     fn open_tuned(path: &Path, max_members: usize, tuning: Tuning) -> Result<Self, SqliteOpenError> {
-        let database = open::open(path)?;
+        let database = open::open(path, tuning.busy_timeout)?;
         let writer = Writer::new(database.writer, max_members, tuning)?;
-        let reader = |_| Ok(Reader::new(open::open_reader(path)?, writer.overlay()));
+        let reader = |_| Ok(Reader::new(open::open_reader(path, tuning.busy_timeout)?, writer.overlay()));
         let readers: Vec<Reader> = (0..READERS).map(reader).collect::<Result<_, SqliteOpenError>>()?;
         let writes = Arc::new(Queue::new(MAX_QUEUED_WRITES, MAX_QUEUED_BYTES));
         let reads = Arc::new(Queue::new(MAX_QUEUED_READS, usize::MAX));
@@ -163,7 +167,9 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.writes.close();
         self.reads.close();
-        for thread in self.threads.drain(..) {
+        let this_thread = std::thread::current().id();
+        // A callback may drop the last reference; a thread cannot wait for itself.
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != this_thread) {
             // It panicked, which its own message says.
             drop(thread.join());
         }

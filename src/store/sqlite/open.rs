@@ -17,8 +17,12 @@ mod embedded {
 
 /// Only the owner reads conversations; SQLite gives its log and index files the same mode.
 const FILE_MODE: u32 = 0o600;
-/// How long a statement waits for somebody else's look at the file, such as the `sqlite3` shell's.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The commit that brings the write-ahead log to this many pages copies it into the database. SQLite's own 1,000 cost more stalls,
+/// 4,000 longer ones: at saturation p99 was 21 ms with 1,000, 26 ms with 2,000 and 36 ms with 4,000, and at 6,000 messages a
+/// second p99.9 was 7 to 16 ms, 5 to 6 ms and 7 to 11 ms.
+const MAX_LOG_PAGES: u32 = 2_000;
+/// The writer's page cache, in KiB, as SQLite takes it: the index of client message ids is read and written all over.
+const WRITER_CACHE: i64 = -16 * 1024;
 /// Statements kept prepared on each connection; there are fewer different ones.
 const STATEMENTS: usize = 64;
 
@@ -115,31 +119,33 @@ pub(super) struct Database {
 }
 
 /// Opens the database, creates it if need be, and brings its schema up to date.
-pub(super) fn open(path: &Path) -> Result<Database, SqliteOpenError> {
+pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Database, SqliteOpenError> {
     let lock = lock(path)?;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
     file.map_err(|source| SqliteOpenError::File { path: path.to_owned(), source })?;
     let mut writer = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    configure(&writer)?;
+    configure(&writer, busy_timeout)?;
     writer.pragma_update(None, "journal_mode", "wal")?;
     writer.pragma_update(None, "synchronous", "full")?;
     expect_setting(&writer, "journal_mode", "wal")?;
     // 2 is FULL: each commit waits until the log is on the disk.
     expect_setting(&writer, "synchronous", "2")?;
+    writer.pragma_update(None, "wal_autocheckpoint", MAX_LOG_PAGES)?;
+    writer.pragma_update(None, "cache_size", WRITER_CACHE)?;
     embedded::migrations::runner().run(&mut writer).map_err(|source| SqliteOpenError::Schema(Box::new(source)))?;
     let epoch = epoch(&writer)?;
     Ok(Database { writer, epoch, lock })
 }
 
 /// A connection that only reads, next to the writer's.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, SqliteOpenError> {
+pub(super) fn open_reader(path: &Path, busy_timeout: Duration) -> Result<Connection, SqliteOpenError> {
     let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    configure(&reader)?;
+    configure(&reader, busy_timeout)?;
     Ok(reader)
 }
 
-fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+fn configure(connection: &Connection, busy_timeout: Duration) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }

@@ -9,100 +9,11 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashTable};
 
 use super::super::message_of;
-use crate::protocol::{ConversationId, LogEvent, Message, Seq, UnixMillis, UserId};
+use super::staged::{Counters, Entry, Staged};
+use crate::protocol::{ConversationId, Message, Seq, UnixMillis, UserId};
 
-/// What an entry of a log holds beside its texts, and a member's counters, in bytes: about their size in the maps.
-const ENTRY_BYTES: usize = 256;
+/// What a member's counters hold in the maps, in bytes, about.
 const MEMBER_BYTES: usize = 128;
-
-/// A member's counters, from which unread counts follow in O(1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counters {
-    /// The mark.
-    pub(super) read_seq: Seq,
-    /// Messages in the log up to the mark.
-    pub(super) read_messages: u64,
-    /// Own messages since joining.
-    pub(super) sent: u64,
-    /// Those of them up to the mark.
-    pub(super) read_sent: u64,
-    /// The newest of them; the joining itself before the first.
-    pub(super) last_sent_seq: Seq,
-}
-
-impl Counters {
-    /// Messages by others after the mark, in a log of `messages` messages.
-    pub(super) fn unread(&self, messages: u64) -> u64 {
-        (messages - self.read_messages) - (self.sent - self.read_sent)
-    }
-
-    /// Takes over what `other` knows better, from whichever time it is. Both halves only grow during a membership, and a new
-    /// membership starts with both ahead of all earlier ones.
-    pub(super) fn merge(&mut self, other: &Self) {
-        if other.read_seq > self.read_seq {
-            (self.read_seq, self.read_messages, self.read_sent) = (other.read_seq, other.read_messages, other.read_sent);
-        }
-        if other.last_sent_seq > self.last_sent_seq {
-            (self.sent, self.last_sent_seq) = (other.sent, other.last_sent_seq);
-        }
-    }
-}
-
-/// One entry of a log.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    pub(super) event: LogEvent,
-    /// Messages in the log up to this one.
-    pub(super) messages: u64,
-    /// Stands for the sender and the client message id, where there is one.
-    pub(super) digest: Option<i64>,
-}
-
-impl Entry {
-    fn bytes(&self) -> usize {
-        ENTRY_BYTES + message_of(&self.event).map_or(0, |message| message.content.len())
-    }
-}
-
-/// What one commit does to a conversation.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Staged {
-    /// Its key in the tables.
-    pub(super) number: i64,
-    /// Newest seq, with the entries here.
-    pub(super) head: Seq,
-    /// Messages in the log, with the entries here.
-    pub(super) messages: u64,
-    /// New entries, ascending.
-    pub(super) entries: Vec<Entry>,
-    /// Members with new counters; `None` where the tables alone know: the membership ended, or ended and began again.
-    pub(super) members: HashMap<UserId, Option<Counters>>,
-}
-
-impl Staged {
-    /// A conversation that nothing is done to yet.
-    pub(super) fn new(number: i64, head: Seq, messages: u64) -> Self {
-        Self { number, head, messages, entries: Vec::new(), members: HashMap::new() }
-    }
-
-    /// Adds an event, which has the seq after the head.
-    pub(super) fn push(&mut self, event: LogEvent, digest: Option<i64>) {
-        self.head = event.seq();
-        self.messages += u64::from(message_of(&event).is_some());
-        self.entries.push(Entry { event, messages: self.messages, digest });
-    }
-
-    /// The new entry at `seq`, if there is one.
-    pub(super) fn at(&self, seq: Seq) -> Option<&Entry> {
-        let first = self.entries.first()?.event.seq();
-        self.entries.get(seq.get().checked_sub(first.get())? as usize)
-    }
-
-    /// Whether the journal must hold it.
-    pub(super) fn is_journaled(&self) -> bool {
-        !self.entries.is_empty() || self.members.values().any(Option::is_some)
-    }
-}
 
 /// A conversation's tail.
 #[derive(Debug)]
@@ -184,9 +95,9 @@ impl Overlay {
         self.journal_bytes
     }
 
-    /// Whether everything is folded.
+    /// Whether everything is folded and the journal is empty.
     pub(super) fn is_empty(&self) -> bool {
-        self.conversations.is_empty()
+        self.conversations.is_empty() && self.journal.is_empty()
     }
 
     /// A conversation's tail, if it has one.
@@ -271,18 +182,24 @@ impl Overlay {
         Some((tail, entries, members))
     }
 
+    /// The journal rows before this one can go with `plan`: nothing needs them any more, and they are at most `max_rows`. Many
+    /// become needless at once, when the last conversation that began in them is folded.
+    pub(super) fn needless_before(&self, plan: &[Step], max_rows: usize) -> u64 {
+        let needed = self.needed_after(plan).unwrap_or(u64::MAX);
+        self.journal.get(max_rows).map_or(needed, |(id, _)| needed.min(*id))
+    }
+
     /// The first journal row that is still needed once `plan` is folded; `None` when none is.
-    pub(super) fn needed_after(&self, plan: &[Step]) -> Option<u64> {
+    fn needed_after(&self, plan: &[Step]) -> Option<u64> {
         let left = plan.iter().filter_map(|step| self.conversations.get(&step.conversation)?.since_after(step));
         // The plan is what comes first by age, so that what follows it needs no look.
         let next = self.by_age.iter().nth(plan.len()).map(|(since, _)| *since);
         left.chain(next).min()
     }
 
-    /// Lets go of what `plan` brought into the tables.
-    pub(super) fn fold(&mut self, plan: &[Step]) {
-        let needed = self.needed_after(plan).unwrap_or(u64::MAX);
-        let gone = self.journal.partition_point(|(id, _)| *id < needed);
+    /// Lets go of what `plan` brought into the tables, and of the journal rows before `needless_before`.
+    pub(super) fn fold(&mut self, plan: &[Step], needless_before: u64) {
+        let gone = self.journal.partition_point(|(id, _)| *id < needless_before);
         self.journal_bytes -= self.journal.drain(..gone).map(|(_, bytes)| bytes).sum::<usize>();
         for step in plan {
             let Some(tail) = self.conversations.get_mut(&step.conversation) else { continue };
@@ -352,5 +269,141 @@ impl ClientIds {
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::contract::{text_as, user};
+    use super::*;
+    use crate::protocol::LogEvent;
+
+    const BODY: usize = 1_000;
+
+    fn conversation(number: u8) -> ConversationId {
+        ConversationId::from_bytes([number; 16])
+    }
+
+    /// Publishes journal row `id`: `entries` messages by ann in a conversation, after what it has.
+    fn publish(overlay: &mut Overlay, id: u64, number: u8, entries: usize) {
+        let (head, messages) = overlay.tail(conversation(number)).map_or((Seq::ZERO, 0), |tail| (tail.head, tail.messages));
+        let mut staged = Staged::new(i64::from(number), head, messages);
+        for _ in 0..entries {
+            let client_id = format!("c-{}", staged.head.next());
+            let message = text_as(conversation(number), "ann", &client_id, "hello").into_message(staged.head.next());
+            staged.push(LogEvent::MessageCreated(Arc::new(message)), Some(7));
+        }
+        let sent = staged.messages;
+        let counters = Counters { read_seq: Seq::ZERO, read_messages: 0, sent, read_sent: 0, last_sent_seq: staged.head };
+        staged.members.insert(user("ann"), Some(counters));
+        overlay.publish(id, BODY, [(conversation(number), staged)].into_iter());
+    }
+
+    fn fold(overlay: &mut Overlay, plan: &[Step]) {
+        let needless = overlay.needless_before(plan, 99);
+        overlay.fold(plan, needless);
+    }
+
+    fn seqs<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u64> {
+        entries.map(|entry| entry.event.seq().get()).collect()
+    }
+
+    fn at(seq: u64) -> Seq {
+        Seq::new(seq).expect("a seq")
+    }
+
+    #[test]
+    fn the_oldest_conversation_is_folded_first_and_in_bounded_steps() {
+        let mut overlay = Overlay::default();
+        publish(&mut overlay, 1, 2, 3);
+        publish(&mut overlay, 2, 1, 3);
+        publish(&mut overlay, 3, 2, 3);
+        let plan = overlay.plan(4);
+        assert_eq!(plan, [Step { conversation: conversation(2), entries: 4, members: vec![] }]);
+        assert_eq!(overlay.needed_after(&plan), Some(1), "ann's counters are still to come");
+        fold(&mut overlay, &plan);
+        let plan = overlay.plan(5);
+        let ann = || vec![user("ann")];
+        assert_eq!(plan[0], Step { conversation: conversation(2), entries: 2, members: ann() });
+        assert_eq!(plan[1], Step { conversation: conversation(1), entries: 2, members: vec![] });
+        assert_eq!(overlay.needed_after(&plan), Some(2));
+        fold(&mut overlay, &plan);
+        assert_eq!(overlay.journal_bytes(), 2 * BODY);
+        let plan = overlay.plan(99);
+        assert_eq!(plan, [Step { conversation: conversation(1), entries: 1, members: ann() }]);
+        assert_eq!(overlay.needed_after(&plan), None);
+        fold(&mut overlay, &plan);
+        assert!(overlay.is_empty());
+        assert_eq!((overlay.bytes(), overlay.journal_bytes()), (0, 0));
+        assert!(overlay.by_age.is_empty() && overlay.by_client_id.0.is_empty());
+    }
+
+    #[test]
+    fn a_conversation_folded_in_part_is_as_old_as_what_is_left() {
+        let mut overlay = Overlay::default();
+        publish(&mut overlay, 1, 1, 2);
+        publish(&mut overlay, 2, 2, 1);
+        publish(&mut overlay, 3, 1, 2);
+        // Both of row 1, one of row 3, and the counters.
+        let step = Step { conversation: conversation(1), entries: 3, members: vec![user("ann")] };
+        fold(&mut overlay, &[step]);
+        assert_eq!(overlay.plan(1)[0].conversation, conversation(2));
+        let tail = overlay.tail(conversation(1)).expect("one entry is left");
+        assert_eq!((tail.first(), tail.head, tail.since), (at(4), at(4), 3));
+        assert_eq!(overlay.journal_bytes(), 2 * BODY);
+    }
+
+    #[test]
+    fn journal_rows_go_a_bounded_number_at_a_time() {
+        let mut overlay = Overlay::default();
+        for id in 1..=5 {
+            publish(&mut overlay, id, 1, 1);
+        }
+        let plan = overlay.plan(99);
+        let needless = overlay.needless_before(&plan, 2);
+        assert_eq!(needless, 3);
+        overlay.fold(&plan, needless);
+        assert_eq!((overlay.journal_bytes(), overlay.is_empty()), (3 * BODY, false));
+        assert_eq!(overlay.needless_before(&[], 2), 5);
+        fold(&mut overlay, &[]);
+        assert!(overlay.is_empty());
+    }
+
+    #[test]
+    fn a_tail_is_read_from_both_ends() {
+        let mut overlay = Overlay::default();
+        publish(&mut overlay, 1, 1, 5);
+        fold(&mut overlay, &[Step { conversation: conversation(1), entries: 2, members: vec![] }]);
+        let tail = overlay.tail(conversation(1)).expect("a tail");
+        assert_eq!(tail.first(), at(3));
+        assert_eq!(seqs(tail.after(Seq::ZERO)), [3, 4, 5]);
+        assert_eq!(seqs(tail.after(at(3))), [4, 5]);
+        assert_eq!(seqs(tail.after(at(5))), [0; 0]);
+        assert_eq!(seqs(tail.after(Seq::MAX)), [0; 0]);
+        assert_eq!(seqs(tail.before(Seq::MAX)), [5, 4, 3]);
+        assert_eq!(seqs(tail.before(at(4))), [3]);
+        assert_eq!(seqs(tail.before(at(1))), [0; 0]);
+        assert_eq!(tail.at(at(2)), None);
+        assert_eq!(tail.at(at(5)).map(|entry| entry.messages), Some(5));
+        assert_eq!(tail.at(at(6)), None);
+    }
+
+    #[test]
+    fn messages_are_found_by_client_id_until_they_are_folded() {
+        let mut overlay = Overlay::default();
+        // All have the same digest here, which an accident could bring about.
+        publish(&mut overlay, 1, 1, 2);
+        publish(&mut overlay, 2, 2, 2);
+        let find = |overlay: &Overlay, number, client_id: &str| {
+            let found = overlay.by_client_id(7, conversation(number), (&user("ann"), client_id));
+            found.map(|message| (message.conversation, message.seq.get()))
+        };
+        assert_eq!(find(&overlay, 1, "c-2"), Some((conversation(1), 2)));
+        assert_eq!(find(&overlay, 2, "c-2"), Some((conversation(2), 2)));
+        assert_eq!(find(&overlay, 1, "c-3"), None);
+        assert_eq!(overlay.by_client_id(7, conversation(1), (&user("bob"), "c-2")), None);
+        fold(&mut overlay, &[Step { conversation: conversation(1), entries: 1, members: vec![] }]);
+        assert_eq!(find(&overlay, 1, "c-1"), None);
+        assert_eq!(find(&overlay, 1, "c-2"), Some((conversation(1), 2)));
     }
 }

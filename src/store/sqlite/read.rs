@@ -12,9 +12,10 @@ use super::super::{
     ConversationCursor, ConversationPage, ConversationView, MemberRecord, MessagePage, MessageRange, RoomSnapshot, StoreError,
     message_of,
 };
-use super::overlay::{Counters, Entry, Overlay, Unfolded};
+use super::overlay::{Overlay, Unfolded};
 use super::read_lock;
 use super::rows::{self, integer, log_columns};
+use super::staged::{Counters, Entry};
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, Seq, UnixMillis, UserId};
 
 /// Why a read found nothing.

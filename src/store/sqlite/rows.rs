@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::overlay::{Counters, Staged};
+use super::staged::{Counters, Staged};
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
 
 /// The columns that [`event`] reads, in its order.

@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 
 use tempfile::TempDir;
 
 use super::super::contract::model::Model;
 use super::super::contract::random::{Random, compare_all, run_burst, with_seeds};
-use super::super::contract::{MAX_MEMBERS, Subject, contract_tests};
+use super::super::contract::{MAX_MEMBERS, Subject, at_seq, call, contract_tests, group, outcome, start, text, text_as, user};
 use super::*;
 
 fn open(path: &Path) -> SqliteStore {
@@ -36,6 +37,7 @@ const ALWAYS_FOLDING: Tuning = Tuning {
     fold_rows: 2,
     max_fold_rows: 5,
     idle: Duration::from_secs(3_600),
+    busy_timeout: Duration::from_millis(1),
 };
 /// Folds everything after each batch.
 const FOLDED: Tuning = Tuning { hold_above_bytes: 0, ..ALWAYS_FOLDING };
@@ -172,4 +174,177 @@ fn a_database_of_a_newer_version_is_refused() {
     let error = SqliteStore::open(&path, MAX_MEMBERS).err().expect("refused");
     assert!(matches!(error, SqliteOpenError::Schema(_)), "{error:?}");
     assert!(error.to_string().contains("newer server"), "{error}");
+}
+
+fn count(path: &Path, table: &str) -> u64 {
+    let connection = rusqlite::Connection::open(path).expect("opens");
+    let count = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| rows::number(row, 0));
+    count.expect("counted")
+}
+
+#[test]
+fn folding_empties_the_journal_and_fills_the_tables() {
+    let (_directory, path) = directory();
+    let tuned = |tuning| {
+        let path = path.clone();
+        Subject::durable(move || SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens"))
+    };
+    let subject = tuned(NEVER_FOLDING);
+    let conversation = subject.group(&["ann", "bob"]);
+    for number in 0..10 {
+        subject.send(text_as(conversation, "ann", &number.to_string(), "x")).expect("stored");
+    }
+    assert_eq!((count(&path, "journal"), count(&path, "log"), count(&path, "client_ids")), (10, 0, 0));
+    drop(subject);
+    let subject = tuned(FOLDED);
+    subject.say(conversation, "bob", "y");
+    with_the_writer_stopped(subject.store(), || {
+        assert_eq!((count(&path, "journal"), count(&path, "log"), count(&path, "client_ids")), (0, 11, 10));
+    });
+}
+
+#[test]
+fn a_damaged_journal_is_refused() {
+    let (_directory, path) = directory();
+    drop(open(&path));
+    let connection = rusqlite::Connection::open(&path).expect("opens");
+    connection.execute("INSERT INTO journal (body) VALUES (x'01020304')", []).expect("inserted");
+    drop(connection);
+    assert!(matches!(SqliteStore::open(&path, MAX_MEMBERS).err(), Some(SqliteOpenError::Journal)));
+}
+
+#[test]
+fn a_failed_commit_stores_nothing_and_the_next_one_works() {
+    let (_directory, path) = directory();
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, NEVER_FOLDING).expect("opens"));
+    let conversation = subject.group(&["ann", "bob"]);
+    subject.say(conversation, "ann", "1");
+    let other = rusqlite::Connection::open(&path).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the writer waits");
+    let unavailable = Some(StoreError::Unavailable);
+    assert_eq!(subject.send(text_as(conversation, "ann", "c-2", "2")).err(), unavailable);
+    assert_eq!(call(|done| subject.store().check(done)).err(), unavailable);
+    assert_eq!(subject.room(conversation, 9).head, at_seq(1), "what is live can still be read");
+    other.execute_batch("ROLLBACK").expect("rolled back");
+    let sent = subject.send(text_as(conversation, "ann", "c-2", "2")).expect("stored");
+    assert_eq!((sent.message.seq, sent.duplicate), (at_seq(2), false));
+    assert_eq!(call(|done| subject.store().check(done)), Ok(()));
+}
+
+#[test]
+fn a_write_that_fails_alone_leaves_the_others_of_its_batch() {
+    let (_directory, path) = directory();
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, NEVER_FOLDING).expect("opens"));
+    let first = group(&["ann", "bob"], Some([1; 32]));
+    let conversation = subject.create(first).conversation;
+    let store = subject.store();
+    let mut answers = None;
+    with_the_writer_stopped(store, || {
+        // All three wait, and so are one batch.
+        let before = start(|done| store.append_message(text_as(conversation, "ann", "c-1", "x"), done));
+        // The invite is taken, which the table does not allow.
+        let failing = start(|done| store.create_conversation(group(&["cyd"], Some([1; 32])), done));
+        let after = start(|done| store.append_message(text_as(conversation, "bob", "c-1", "y"), done));
+        answers = Some((before, failing, after));
+    });
+    let (before, failing, after) = answers.expect("started");
+    assert_eq!(outcome(&before).map(|sent| sent.message.seq), Ok(at_seq(1)));
+    assert_eq!(outcome(&failing).err(), Some(StoreError::Unavailable));
+    assert_eq!(outcome(&after).map(|sent| sent.message.seq), Ok(at_seq(2)));
+    assert!(subject.page("cyd", None, 9).conversations.is_empty());
+}
+
+#[test]
+fn a_failing_fold_holds_writes_back_before_memory_grows_and_recovers() {
+    let (_directory, path) = directory();
+    let tuning = Tuning { hold_above_bytes: 10_000, ..ALWAYS_FOLDING };
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens"));
+    let conversation = subject.group(&["ann"]);
+    let other = rusqlite::Connection::open(&path).expect("opens");
+    // A row in the way of the one that folding brings.
+    let intruder = "INSERT INTO log (conversation, seq, kind, messages, user, name, at) VALUES (1, 1, 1, 0, 'x', 'x', 0)";
+    other.execute(intruder, []).expect("inserted");
+    let mut stored = 0;
+    while subject.send(text(conversation, "ann", "x")).is_ok() {
+        stored += 1;
+        assert!(stored < 1_000, "held back");
+    }
+    assert!(stored > 10);
+    other.execute("DELETE FROM log WHERE user = 'x'", []).expect("deleted");
+    assert_eq!(subject.say(conversation, "ann", "x").seq, at_seq(stored + 1));
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let (_directory, path) = directory();
+    let subject = Subject::volatile(open(&path));
+    let conversation = subject.group(&["ann"]);
+    let store = subject.store();
+    let mut waiting = Vec::new();
+    with_the_writer_stopped(store, || {
+        let megabyte = "x".repeat(1 << 20);
+        let send = |_| start(|done| store.append_message(text(conversation, "ann", &megabyte), done));
+        waiting.extend((0..=MAX_QUEUED_BYTES >> 20).map(send));
+        let last = waiting.pop().expect("some");
+        assert_eq!(outcome(&last).err(), Some(StoreError::Unavailable), "answered while the writer stands still");
+    });
+    assert!(waiting.iter().filter(|answer| outcome(answer).is_ok()).count() >= 63);
+}
+
+#[test]
+fn readers_see_no_gap_and_nothing_twice_while_messages_are_folded() {
+    for tuning in [ALWAYS_FOLDING, FOLDED] {
+        let (_directory, path) = directory();
+        let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens"));
+        let conversation = subject.create(group(&["ann", "bob"], Some([1; 32]))).conversation;
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let store = subject.store();
+        for _ in 0..400 {
+            let acknowledged = Arc::clone(&acknowledged);
+            let note = move |sent: Result<Appended, _>| acknowledged.store(sent.expect("stored").message.seq.get(), SeqCst);
+            store.append_message(text(conversation, "ann", "x"), Box::new(note));
+        }
+        let mut seen = 0;
+        while seen < 400 {
+            let least = acknowledged.load(SeqCst);
+            let events = subject.events(conversation, 0, 999);
+            seen = events.len() as u64;
+            assert!(seen >= least, "{seen} of {least}");
+            assert!(events.iter().map(|event| event.seq().get()).eq(1..=seen));
+            let view = subject.view(conversation, "bob").expect("a view");
+            assert!(view.head.get() >= seen);
+            assert_eq!(view.unread, view.head.get());
+            assert_eq!(view.last_message.map_or(0, |message| message.seq.get()), view.head.get());
+            let page = subject.messages(conversation, "bob", MessageRange::Latest, 50).messages;
+            let first = page.first().map_or(1, |message| message.seq.get());
+            assert!(page.iter().map(|message| message.seq.get()).eq(first..first + page.len() as u64));
+            let room = subject.room(conversation, 10);
+            assert_eq!(room.recent.last().map_or(0, |event| event.seq().get()), room.head.get());
+            let listed = subject.page("bob", None, 9).conversations.remove(0);
+            assert_eq!(listed.unread, listed.head.get());
+        }
+    }
+}
+
+#[test]
+fn members_and_their_events_change_together_for_readers() {
+    let (_directory, path) = directory();
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, ALWAYS_FOLDING).expect("opens"));
+    let conversation = subject.create(group(&["ann"], Some([1; 32]))).conversation;
+    let (store, done) = (subject.store(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let room = call(|done| store.open_room(conversation, 1, done)).expect("a room");
+                // Each joining is odd and each leaving even.
+                assert_eq!(room.members.len() as u64, 1 + room.head.get() % 2);
+            }
+        });
+        let at = UnixMillis::new(1);
+        for _ in 0..400 {
+            call(|done| store.join_by_invite([1; 32], user("bob"), Arc::from("Bob"), at, done)).expect("joined");
+            call(|done| store.leave(conversation, user("bob"), at, done)).expect("left");
+        }
+        done.store(true, SeqCst);
+    });
 }

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::{
     Appended, Created, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError, message_of, repeat_of,
 };
-use super::overlay::{ClientIds, Counters, Overlay, Staged};
+use super::overlay::{ClientIds, Overlay};
 use super::rows::{self, integer};
+use super::staged::{Counters, Staged};
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, Role, Seq, UnixMillis, UserId};
 
 /// Why a write did not go through.

@@ -94,7 +94,8 @@ impl Writer {
     pub(super) fn new(connection: Connection, max_members: usize, tuning: Tuning) -> Result<Self, SqliteOpenError> {
         let (overlay, next_journal_id) = fold::replay(&connection)?;
         let overlay = Arc::new(RwLock::new(overlay));
-        Ok(Self { connection, overlay, next_journal_id, batch: Batch::default(), body: Vec::new(), max_members, tuning })
+        let (batch, body) = (Batch::default(), Vec::new());
+        Ok(Self { connection, overlay, next_journal_id, batch, body, max_members, tuning })
     }
 
     /// What is committed and not in the tables, for readers.
@@ -134,10 +135,8 @@ impl Writer {
     }
 
     fn commit(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
-        if read_lock(&self.overlay).bytes() > self.tuning.hold_above_bytes {
-            // Folding has failed for long; it said so. Memory must not grow with what comes in.
-            return Err(StoreError::Unavailable);
-        }
+        // When folding has failed for so long, memory must not grow with what comes in.
+        self.make_room().map_err(|_| StoreError::Unavailable)?;
         let committed = self.try_commit(writes, answers);
         self.batch.clear();
         committed.map_err(|error| {
@@ -188,16 +187,26 @@ impl Writer {
         }
     }
 
-    /// Folds after a batch of `count` writes: nothing while little waits, then somewhat more than came in, and as much as it
-    /// takes when so much waits that memory is at stake.
+    /// Folds after a batch of `count` writes: nothing while little waits, then somewhat more than came in.
     fn fold_after(&mut self, count: usize) {
-        let tuning = self.tuning;
-        let rows = (2 * count).clamp(tuning.fold_rows, tuning.max_fold_rows);
-        let waiting = |overlay: &Overlay| overlay.bytes().max(overlay.journal_bytes());
-        if waiting(&read_lock(&self.overlay)) <= tuning.fold_above_bytes {
-            return;
+        if self.waiting_bytes() > self.tuning.fold_above_bytes {
+            let rows = (2 * count).clamp(self.tuning.fold_rows, self.tuning.max_fold_rows);
+            // A failure is logged, and the next batch tries again.
+            self.fold(rows).and_then(|()| self.make_room()).ok();
         }
-        while self.fold(rows).is_ok() && waiting(&read_lock(&self.overlay)) > tuning.hold_above_bytes {}
+    }
+
+    /// Folds until memory is not at stake.
+    fn make_room(&mut self) -> Result<(), CommitError> {
+        while self.waiting_bytes() > self.tuning.hold_above_bytes {
+            self.fold(self.tuning.max_fold_rows)?;
+        }
+        Ok(())
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        let overlay = read_lock(&self.overlay);
+        overlay.bytes().max(overlay.journal_bytes())
     }
 
     /// Brings some of the overlay into the tables. After a failure everything is as before, and it can be tried again.
@@ -212,15 +221,17 @@ impl Writer {
 
     fn try_fold(&mut self, max_rows: usize) -> Result<(), CommitError> {
         let overlay = read_lock(&self.overlay);
-        let plan = overlay.plan(max_rows);
-        if plan.is_empty() {
+        if overlay.is_empty() {
             return Ok(());
         }
+        // Empty when nothing is left of the journal's rows but the rows: they go.
+        let plan = overlay.plan(max_rows);
+        let needless_before = overlay.needless_before(&plan, max_rows);
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        fold::write(&self.connection, &overlay, &plan)?;
+        fold::write(&self.connection, &overlay, &plan, needless_before)?;
         drop(overlay);
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        write_lock(&self.overlay).fold(&plan);
+        write_lock(&self.overlay).fold(&plan, needless_before);
         Ok(())
     }
 }
