@@ -36,7 +36,7 @@ impl Counter {
 pub struct WorkerMetrics {
     /// Connections now.
     pub connections: Counter,
-    /// Users with a connection now.
+    /// Users known now: connected, or with an allowance that has not filled up again.
     pub users: Counter,
     /// Rooms in memory now.
     pub rooms: Counter,
@@ -50,7 +50,9 @@ pub struct WorkerMetrics {
     pub duplicates: Counter,
     /// Log events handed to connections.
     pub deliveries: Counter,
-    /// Typing, presence and reading events handed to connections.
+    /// Inputs that waited in the mailbox at the last tick.
+    pub mailbox_depth: Counter,
+    /// Typing, presence and reading events for connections; those that were behind did not get them.
     pub hints: Counter,
     /// Calls that read from a socket.
     pub reads: Counter,
@@ -62,7 +64,7 @@ pub struct WorkerMetrics {
     pub bytes_out: Counter,
     /// Joins that continued from the client's position.
     pub recoveries: Counter,
-    /// Times that reading a connection was paused because too many of its requests were unanswered.
+    /// Times that reading a connection was paused: too much unanswered or unread, or the server was stopping.
     pub pauses: Counter,
     errors: [Counter; ErrorCode::ALL.len()],
     closes: [Counter; CloseCode::ALL.len()],
@@ -116,20 +118,21 @@ impl Metrics {
             line(&mut out, &format!("parlor_{name} {sum}"));
         };
         series("connections", "gauge", "Connections now.", &|worker| worker.connections.get());
-        series("users", "gauge", "Users with a connection now.", &|worker| worker.users.get());
+        series("users", "gauge", "Users known now: connected, or a moment ago.", &|worker| worker.users.get());
         series("rooms", "gauge", "Rooms in memory now.", &|worker| worker.rooms.get());
         series("logins_total", "counter", "Logins.", &|worker| worker.logins.get());
         series("requests_total", "counter", "Requests read.", &|worker| worker.requests.get());
         series("messages_total", "counter", "Messages acknowledged, repeats not counted.", &|worker| worker.messages.get());
         series("duplicates_total", "counter", "Repeated messages acknowledged.", &|worker| worker.duplicates.get());
         series("deliveries_total", "counter", "Log events handed to connections.", &|worker| worker.deliveries.get());
-        series("hints_total", "counter", "Best-effort events handed to connections.", &|worker| worker.hints.get());
+        series("mailbox_depth", "gauge", "Inputs that wait for workers.", &|worker| worker.mailbox_depth.get());
+        series("hints_total", "counter", "Best-effort events for connections.", &|worker| worker.hints.get());
         series("reads_total", "counter", "Read calls on sockets.", &|worker| worker.reads.get());
         series("writes_total", "counter", "Write calls on sockets.", &|worker| worker.writes.get());
         series("received_bytes_total", "counter", "Bytes read from sockets.", &|worker| worker.bytes_in.get());
         series("sent_bytes_total", "counter", "Bytes written to sockets.", &|worker| worker.bytes_out.get());
         series("recoveries_total", "counter", "Joins that continued from a position.", &|worker| worker.recoveries.get());
-        series("pauses_total", "counter", "Times a connection was not read for its unanswered requests.", &|worker| {
+        series("pauses_total", "counter", "Times a connection was not read for what it had unanswered or unread.", &|worker| {
             worker.pauses.get()
         });
         for (name, help, value) in [

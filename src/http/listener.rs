@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::Http;
 
+/// Most sockets whose request is being read or answered; others wait in the kernel's queue. Each has a deadline.
+const MAX_HANDSHAKES: usize = 4_096;
 /// How long accepting rests after a failure that is not one client's.
 const REST: Duration = Duration::from_millis(50);
 
@@ -25,7 +29,10 @@ impl Reserve {
 /// Accepts until it is dropped; each socket gets a task of its own, which the handshake's deadline ends.
 pub(crate) async fn accept_forever(listener: TcpListener, http: Rc<Http>) {
     let mut reserve = Reserve::new();
+    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
+        // Never closed, so that there is always a place in the end.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 http.shared.metrics.accepted.add_shared();
@@ -33,7 +40,11 @@ pub(crate) async fn accept_forever(listener: TcpListener, http: Rc<Http>) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY was not set");
                 }
-                tokio::task::spawn_local(Rc::clone(&http).serve(stream, peer));
+                let serving = Rc::clone(&http).serve(stream, peer);
+                tokio::task::spawn_local(async move {
+                    serving.await;
+                    drop(place);
+                });
             }
             Err(error) => {
                 http.shared.metrics.accept_errors.add_shared();
@@ -46,8 +57,11 @@ pub(crate) async fn accept_forever(listener: TcpListener, http: Rc<Http>) {
 async fn handle_failure(error: &io::Error, listener: &TcpListener, reserve: &mut Reserve) {
     let is_out_of_descriptors =
         [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return tracing::debug!(%error, "a client left before it was accepted");
+    }
     if !is_out_of_descriptors {
-        tracing::debug!(%error, "a socket was not accepted");
+        tracing::warn!(%error, "a socket was not accepted");
         return tokio::time::sleep(REST).await;
     }
     tracing::warn!(%error, "no file descriptor is left for a new client; raise the limit (ulimit -n)");

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -69,9 +69,12 @@ impl Http {
             .header_read_timeout(self.shared.limits.handshake_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service);
-        let parts = match connection.without_shutdown().await {
-            Ok(parts) => parts,
-            Err(error) => return tracing::debug!(%error, "a request was not one"),
+        // One deadline for reading the request and for the client's reading of the answer.
+        let deadline = self.shared.limits.handshake_timeout;
+        let parts = match tokio::time::timeout(deadline, connection.without_shutdown()).await {
+            Ok(Ok(parts)) => parts,
+            Ok(Err(error)) => return tracing::debug!(%error, "a request was not one"),
+            Err(_) => return tracing::debug!("a request took too long"),
         };
         let Some(upgrade::Accepted { identity, address }) = accepted.take() else { return };
         match parts.io.into_inner().into_std() {
@@ -129,5 +132,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // One request for each socket: whoever wants more of them opens a WebSocket.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -66,7 +66,7 @@ fn accept(http: &Http, mut request: Request<Incoming>) -> Result<(Response<Body>
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n", Some((RETRY_AFTER, "5"))));
     }
     let identity = authenticate(http, request.headers())?;
-    let offers_subprotocol = offers(request.headers(), SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    let offers_subprotocol = offers_subprotocol(request.headers());
     // Its future would hand out hyper's wrapped stream; the raw one comes from hyper itself when this response is written.
     let Ok((accepted, _hypers_own_way)) = upgrade(&mut request) else {
         return Err(refuse(StatusCode::BAD_REQUEST, "not a WebSocket handshake\n", None));
@@ -119,6 +119,13 @@ fn offers(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let values = headers.get_all(name);
     let mut tokens = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     tokens.any(|offered| offered.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether the subprotocol is offered; its name is case-sensitive (RFC 6455, section 11.3.4), as browsers check it.
+fn offers_subprotocol(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut names = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.any(|name| name.trim() == SUBPROTOCOL)
 }
 
 /// The identity of a request with `Authorization`; `None` without it: the first message authenticates then.

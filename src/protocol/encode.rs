@@ -17,6 +17,16 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// How many bytes [`string`] appends.
+pub fn string_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        0x20.. => 1,
+    };
+    2 + text.bytes().map(escaped).sum::<usize>()
+}
+
 fn escape(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
@@ -282,6 +292,7 @@ mod tests {
         fn every_string_survives_a_json_parser(text in any::<String>()) {
             let mut out = Vec::new();
             string(&mut out, &text);
+            prop_assert_eq!(out.len(), string_len(&text));
             prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("a JSON string"), text);
         }
 

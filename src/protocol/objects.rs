@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::encode;
 use super::{ConversationId, MessageId, Seq, UnixMillis, UserId};
 
 /// A stored message.
@@ -28,10 +29,11 @@ pub struct Message {
 }
 
 impl Message {
-    /// About how many bytes it takes in memory and on the wire.
-    pub fn size(&self) -> usize {
+    /// About how many bytes it takes on the wire, never less: escapes count.
+    pub fn wire_size(&self) -> usize {
         const FIELDS: usize = 320;
-        self.content.len() + FIELDS
+        let named = self.sender.as_str().len() + 6 * self.sender_name.len() + 64;
+        encode::string_len(&self.content) + named + FIELDS
     }
 }
 
@@ -77,11 +79,13 @@ impl LogEvent {
         }
     }
 
-    /// About how many bytes it takes in memory and on the wire.
-    pub fn size(&self) -> usize {
+    /// About how many bytes it takes on the wire, never less.
+    pub fn wire_size(&self) -> usize {
         match self {
-            Self::MessageCreated(message) => message.size(),
-            Self::MemberJoined { name, .. } | Self::MemberLeft { name, .. } => name.len() + 256,
+            Self::MessageCreated(message) => message.wire_size(),
+            Self::MemberJoined { user, name, .. } | Self::MemberLeft { user, name, .. } => {
+                user.as_str().len() + 6 * name.len() + 256
+            }
         }
     }
 

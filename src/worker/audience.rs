@@ -6,13 +6,14 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::protocol::{ConversationId, UserId};
+use crate::protocol::ConversationId;
 
-use super::connection::Connections;
 use super::input::{Delivery, DeliveryKind};
 use super::outgoing::Outgoing;
 use super::pace::Pace;
 
+/// Places for events that an audience keeps between turns.
+const KEPT_BATCH: usize = 16;
 /// A batch that grows past this within one turn is handed out before the turn ends.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
@@ -123,45 +124,60 @@ impl Audiences {
             return;
         }
         let whole = concatenate(&mut self.buffer, audience.batch.iter());
-        let has_hints = audience.batch.iter().any(|delivery| delivery.kind != DeliveryKind::Logged);
         let events = audience.batch.len() as u64;
         let logged = audience.batch.iter().filter(|delivery| delivery.kind == DeliveryKind::Logged).count() as u64;
         outgoing.metrics.deliveries.add(logged * audience.connections.len() as u64);
         outgoing.metrics.hints.add((events - logged) * audience.connections.len() as u64);
-        for &connection in &audience.connections {
-            if has_hints {
-                hand_out_with_care(&mut self.buffer, &audience.batch, &whole, connection, outgoing);
-            } else {
+        if logged == events {
+            for &connection in &audience.connections {
                 outgoing.push(connection, Rc::clone(&whole));
+            }
+        } else {
+            let mut care = Care { buffer: &mut self.buffer, batch: &audience.batch, whole, logged: None };
+            for &connection in &audience.connections {
+                if let Some(part) = care.part_for(connection, outgoing) {
+                    outgoing.push(connection, part);
+                }
             }
         }
         audience.batch.clear();
+        // A burst leaves no room behind that a quiet audience would keep.
+        audience.batch.shrink_to(KEPT_BATCH);
         audience.batch_bytes = 0;
     }
 }
 
-/// For batches with hints: these are not for everybody, and nobody who is behind gets any.
-fn hand_out_with_care(buffer: &mut Vec<u8>, batch: &[Delivery], whole: &Rc<[u8]>, connection: u32, outgoing: &mut Outgoing<'_>) {
-    let max_outbox_bytes = outgoing.max_outbox_bytes;
-    let Some((user, pace)) = user_and_pace(outgoing.connections, connection, max_outbox_bytes) else { return };
-    let wanted = |delivery: &&Delivery| match (&delivery.kind, pace) {
-        (DeliveryKind::Logged, _) => true,
-        (DeliveryKind::Hint, pace) => pace == Pace::Keeping,
-        (DeliveryKind::HintExcept(typist), pace) => pace == Pace::Keeping && *typist != user,
-    };
-    let count = batch.iter().filter(wanted).count();
-    if count == batch.len() {
-        outgoing.push(connection, Rc::clone(whole));
-    } else if count > 0 {
-        let part = concatenate(buffer, batch.iter().filter(wanted));
-        outgoing.push(connection, part);
-    }
+/// Hands out a batch with hints: these are not for everybody, and nobody who is behind gets any.
+struct Care<'a> {
+    buffer: &'a mut Vec<u8>,
+    batch: &'a [Delivery],
+    whole: Rc<[u8]>,
+    /// The log events alone, made once for all who are behind.
+    logged: Option<Rc<[u8]>>,
 }
 
-fn user_and_pace(connections: &mut Connections, connection: u32, max_outbox_bytes: usize) -> Option<(UserId, Pace)> {
-    let connection = connections.at_mut(connection)?;
-    let pace = connection.outbox.pace(max_outbox_bytes);
-    Some((connection.session()?.user.clone(), pace))
+impl Care<'_> {
+    /// What this connection gets; `None` for nothing.
+    fn part_for(&mut self, connection: u32, outgoing: &mut Outgoing<'_>) -> Option<Rc<[u8]>> {
+        let connection = outgoing.connections.at_mut(connection)?;
+        if connection.outbox.pace(outgoing.max_outbox_bytes) != Pace::Keeping {
+            let (buffer, batch) = (&mut *self.buffer, self.batch);
+            let is_logged = |delivery: &&Delivery| delivery.kind == DeliveryKind::Logged;
+            let logged = self.logged.get_or_insert_with(|| concatenate(buffer, batch.iter().filter(is_logged)));
+            return Some(Rc::clone(logged)).filter(|logged| !logged.is_empty());
+        }
+        let user = connection.session().map(|session| &session.user);
+        let is_wanted = |delivery: &&Delivery| match &delivery.kind {
+            DeliveryKind::Logged | DeliveryKind::Hint => true,
+            DeliveryKind::HintExcept(typist) => Some(typist) != user,
+        };
+        if self.batch.iter().all(|delivery| is_wanted(&delivery)) {
+            return Some(Rc::clone(&self.whole));
+        }
+        // The typist's own: few of a room are typing at once.
+        let part = concatenate(self.buffer, self.batch.iter().filter(is_wanted));
+        Some(part).filter(|part| !part.is_empty())
+    }
 }
 
 fn concatenate<'a>(buffer: &mut Vec<u8>, deliveries: impl Iterator<Item = &'a Delivery>) -> Rc<[u8]> {

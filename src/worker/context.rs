@@ -12,7 +12,7 @@ use crate::protocol::{ConversationId, ErrorCode, Limits, MessageId, UnixMillis, 
 use crate::rooms::{InviteHash, Moment, Rate};
 use crate::store::{Store, StoreError};
 
-use super::input::{Asker, Input, RoomInput, SessionInput};
+use super::input::{Asker, Input, RoomInput, SessionInput, weight};
 use super::invites::InviteGuard;
 use super::mailbox::Mailbox;
 
@@ -156,13 +156,15 @@ impl Context {
     /// Answers a request.
     pub(super) fn reply(&mut self, asker: &Asker, payload: impl FnOnce(&mut Vec<u8>)) {
         let frame = self.reply_frame(asker.action, asker.request_id.as_deref(), payload);
-        self.send_to_session(asker.worker, SessionInput::Reply { connection: asker.connection, frame });
+        let weight = weight(asker.action);
+        self.send_to_session(asker.worker, SessionInput::Reply { connection: asker.connection, frame, weight });
     }
 
     /// Answers a request with an error.
     pub(super) fn refuse(&mut self, asker: &Asker, code: ErrorCode, message: &str) {
         let frame = self.error_frame(asker.request_id.as_deref(), code, message, None);
-        self.send_to_session(asker.worker, SessionInput::Reply { connection: asker.connection, frame: Some(frame) });
+        let (frame, weight) = (Some(frame), weight(asker.action));
+        self.send_to_session(asker.worker, SessionInput::Reply { connection: asker.connection, frame, weight });
     }
 
     /// Answers a request that the store refused.

@@ -45,6 +45,25 @@ impl Asker {
     }
 }
 
+/// How many of a connection's `max_in_flight` an unanswered request takes: what is answered with a page takes more, so that the
+/// answers to all that is under way stay few megabytes.
+pub(super) const fn weight(action: ActionName) -> usize {
+    match action {
+        ActionName::JoinConversation | ActionName::LoadConversations | ActionName::LoadMessages => 8,
+        ActionName::Auth
+        | ActionName::Ping
+        | ActionName::LeaveConversation
+        | ActionName::SendMessage
+        | ActionName::TypingStart
+        | ActionName::TypingStop
+        | ActionName::MarkRead
+        | ActionName::CreateConversation
+        | ActionName::CreateGroup
+        | ActionName::JoinGroup
+        | ActionName::LeaveGroup => 1,
+    }
+}
+
 /// An input of any kind.
 pub(crate) enum Input {
     /// For the side that owns connections and users.
@@ -118,7 +137,7 @@ pub(crate) enum SessionInput {
     /// An authenticated connection whose user is at home here.
     Arrived(Box<Arrival>),
     /// Answers a request: a whole frame, or nothing for a request without `requestId`.
-    Reply { connection: ConnectionKey, frame: Option<Arc<[u8]>> },
+    Reply { connection: ConnectionKey, frame: Option<Arc<[u8]>>, weight: usize },
     /// Answers a join and makes the connection part of the room's audience, in this place of the order.
     Subscribe(Subscription),
     /// Answers a leave and takes the connection out of the audience.

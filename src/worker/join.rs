@@ -179,7 +179,7 @@ impl RoomEntry {
 fn fitting(events: &[LogEvent]) -> usize {
     let mut room = MAX_REPLY_BYTES;
     let mut fits = |event: &&LogEvent| {
-        room = room.saturating_sub(event.size());
+        room = room.saturating_sub(event.wire_size());
         room > 0
     };
     events.iter().rev().take_while(|event| fits(event)).count()

@@ -51,14 +51,14 @@ impl Sessions {
             return None;
         }
         context.metrics().connections.set(self.connections.len() as u64);
-        if self.is_draining {
-            self.close(key, CloseCode::Draining, context);
-        }
         Some(key)
     }
 
-    /// What the client sent before this worker had its socket.
+    /// What the client sent before this worker had its socket. A connection that comes when the server is stopping is closed.
     fn take_received(&mut self, key: ConnectionKey, received: Vec<u8>, context: &mut Context) {
+        if self.is_draining {
+            return self.close(key, CloseCode::Draining, context);
+        }
         if received.is_empty() {
             return;
         }
@@ -209,6 +209,7 @@ impl Sessions {
             // It answers ours: both sides are done.
             return self.drop_connection(key, context);
         }
+        context.metrics().count_close(CloseCode::Normal);
         self.start_closing(key, context);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let mut frame = Vec::new();
@@ -240,27 +241,27 @@ impl Sessions {
     /// Undoes `log_in`: audiences, typing, presence.
     fn log_out(&mut self, key: ConnectionKey, context: &mut Context) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if !matches!(connection.phase, Phase::Live(_)) {
-            return;
-        }
-        let ended = Phase::Closing { until: context.now + CLOSE_TIMEOUT, is_shut: false };
-        let Phase::Live(session) = std::mem::replace(&mut connection.phase, ended) else { return };
-        let mut typed_in = session.typing;
-        for &Joined { audience: index, .. } in &session.joined {
+        let Some(session) = connection.session_mut() else { return };
+        let (user, mut typed_in, joined) = (session.user.clone(), session.typing, std::mem::take(&mut session.joined));
+        // Out of the audiences first: it still gets what they were to get so far.
+        for Joined { audience: index, .. } in joined {
             let Some(conversation) = self.audiences.conversation(index) else { continue };
             let (audiences, mut outgoing) = self.outgoing(context);
             audiences.remove(index, key.index, &mut outgoing);
             let worker = context.worker;
             context.send_to_room(conversation, RoomInput::AudienceLost { worker });
             typed_in = typed_in.filter(|&typed_in| typed_in != conversation);
-            self.tell_disconnected(key, conversation, &session.user, context);
+            self.tell_disconnected(key, conversation, &user, context);
         }
         if let Some(conversation) = typed_in {
-            self.tell_disconnected(key, conversation, &session.user, context);
+            self.tell_disconnected(key, conversation, &user, context);
         }
-        self.presence.handle_disconnected(&session.user, context.now);
-        if let Some(user) = self.users.get_mut(&session.user) {
+        self.presence.handle_disconnected(&user, context.now);
+        if let Some(user) = self.users.get_mut(&user) {
             user.connections.retain(|&other| other != key);
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.phase = Phase::Closing { until: context.now + CLOSE_TIMEOUT, is_shut: false };
         }
     }
 

@@ -1,20 +1,27 @@
 //! How other threads reach a worker: a queue and an eventfd that is written only while the worker sleeps.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
 use super::input::Input;
 
+/// Inputs that wait in a mailbox from which on no worker reads its sockets. A worker handles as many in some tens of milliseconds.
+const CONGESTED: usize = 65_536;
+
 /// The sending side, shared by everybody.
 ///
-/// The queue has no limit of its own: what is in it was caused by requests that `max_in_flight` bounds for each connection, by
-/// connections that the number of file descriptors bounds, or is one delivery for each of those requests.
+/// Sending never fails and never waits, so that no two workers can wait for each other. What bounds the queue is that every worker
+/// stops reading its sockets while any mailbox is congested: past [`CONGESTED`] only the consequences of what was read before are
+/// added, each request's a few.
 pub(crate) struct Mailbox {
     queue: Sender<Input>,
+    /// Inputs sent and not yet taken.
+    depth: AtomicUsize,
     is_asleep: AtomicBool,
     bell: OwnedFd,
 }
@@ -31,17 +38,19 @@ pub(super) struct Letters {
 ///
 /// # Errors
 /// When the kernel has no eventfd to give.
-pub(super) fn mailbox() -> std::io::Result<(Arc<Mailbox>, Mutex<Option<Letters>>)> {
+pub(super) fn mailbox() -> std::io::Result<(Arc<Mailbox>, Letters)> {
     let (sender, receiver) = channel();
     let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let mailbox = Arc::new(Mailbox { queue: sender, is_asleep: AtomicBool::new(false), bell });
+    let (depth, is_asleep) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mailbox = Arc::new(Mailbox { queue: sender, depth, is_asleep, bell });
     let letters = Letters { queue: receiver, mailbox: Arc::clone(&mailbox), first: None };
-    Ok((mailbox, Mutex::new(Some(letters))))
+    Ok((mailbox, letters))
 }
 
 impl Mailbox {
     /// Hands an input to the worker. After the worker has ended, it is dropped: nobody is left to be told.
     pub(crate) fn send(&self, input: Input) {
+        self.depth.fetch_add(1, Ordering::Relaxed);
         if self.queue.send(input).is_err() {
             return;
         }
@@ -50,6 +59,16 @@ impl Mailbox {
         if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::Relaxed) {
             self.ring();
         }
+    }
+
+    /// Inputs that wait.
+    pub(super) fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much waits that nothing more should be read from sockets.
+    pub(super) fn is_congested(&self) -> bool {
+        self.depth() >= CONGESTED
     }
 
     /// Writing to an eventfd fails only when its counter is full, and then the worker is woken already.
@@ -80,6 +99,19 @@ impl Letters {
         self.mailbox.is_asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Inputs that wait.
+    pub(super) fn depth(&self) -> usize {
+        self.mailbox.depth()
+    }
+
+    /// Waits for the bell alone, at most so long.
+    pub(super) fn wait_for_bell(&self, timeout: Duration) {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+        let mut bell = [PollFd::new(&self.mailbox.bell, PollFlags::IN)];
+        // Being interrupted is as good as having waited.
+        let _ready = rustix::event::poll(&mut bell, Some(&timeout));
+    }
+
     /// Silences the bell.
     pub(super) fn answer_bell(&self) {
         let mut count = [0; 8];
@@ -91,6 +123,8 @@ impl Letters {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        self.queue.try_recv().ok()
+        let input = self.queue.try_recv().ok()?;
+        self.mailbox.depth.fetch_sub(1, Ordering::Relaxed);
+        Some(input)
     }
 }

@@ -49,6 +49,10 @@ use crate::rooms::Moment;
 
 /// Longest wait, and how often leases, receipts and hints are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a worker leaves its sockets alone when a mailbox is congested, before it looks again.
+const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+/// How often a stopping worker looks for connections whose requests are all answered.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 /// How often every connection is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Inputs handled before what they caused is written.
@@ -75,8 +79,6 @@ impl Workers {
         let mut threads = Vec::with_capacity(count);
         for (index, (_, letters)) in pairs.into_iter().enumerate() {
             let (shared, mailboxes) = (Arc::clone(&shared), Arc::clone(&mailboxes));
-            let letters = letters.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let Some(letters) = letters else { continue };
             let (started, start) = std::sync::mpsc::channel();
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 match Worker::new(index, shared, mailboxes, letters) {
@@ -149,6 +151,7 @@ struct Worker {
     ready: Vec<Ready>,
     ticked_at: Moment,
     swept_at: Moment,
+    drained_at: Moment,
     is_stopping: bool,
 }
 
@@ -165,6 +168,7 @@ impl Worker {
             ready: Vec::new(),
             ticked_at: Moment::default(),
             swept_at: Moment::default(),
+            drained_at: Moment::default(),
             is_stopping: false,
         })
     }
@@ -182,6 +186,7 @@ impl Worker {
     fn turn(&mut self) {
         self.read_sockets();
         self.handle_inputs();
+        self.resume_paused();
         self.look_after_time();
         self.sessions.flush_all(&mut self.context);
     }
@@ -189,11 +194,21 @@ impl Worker {
     fn wait(&mut self) {
         let has_work = !self.context.local.is_empty() || !self.sessions.resumable.is_empty();
         let may_sleep = !has_work && self.letters.fall_asleep();
-        let timeout = if may_sleep { TICK } else { Duration::ZERO };
-        if let Err(error) = self.sessions.poller.wait(timeout, &mut self.ready) {
-            // Cannot happen with a valid descriptor and buffer; without sockets the worker would spin, so it says so and ends.
-            tracing::error!(%error, "waiting for sockets failed; this worker stops");
-            self.is_stopping = true;
+        if self.context.mailboxes.iter().any(|mailbox| mailbox.is_congested()) {
+            // Somebody is behind: no new requests until they have caught up. Answers of the store and of others still come.
+            self.ready.clear();
+            if may_sleep {
+                self.letters.wait_for_bell(CONGESTION_PAUSE);
+            }
+        } else {
+            let longest = if self.sessions.is_draining { DRAIN_INTERVAL } else { TICK };
+            let timeout = if may_sleep { longest } else { Duration::ZERO };
+            if let Err(error) = self.sessions.poller.wait(timeout, &mut self.ready) {
+                // Cannot happen with a valid descriptor and buffer. Its rooms and connections would hang: like a panic, it ends
+                // the process, so that a supervisor starts anew.
+                tracing::error!(%error, "waiting for sockets failed");
+                std::process::abort();
+            }
         }
         self.letters.wake_up();
     }
@@ -213,15 +228,7 @@ impl Worker {
     /// Handles inputs in their order, those to itself before those of others: an answer of this turn is written in this turn.
     fn handle_inputs(&mut self) {
         for _ in 0..MAX_INPUTS_A_TURN {
-            let Some(input) = self.context.local.pop_front().or_else(|| self.letters.next()) else {
-                if self.sessions.resumable.is_empty() {
-                    return;
-                }
-                for key in std::mem::take(&mut self.sessions.resumable) {
-                    self.sessions.resume(key, &mut self.context);
-                }
-                continue;
-            };
+            let Some(input) = self.context.local.pop_front().or_else(|| self.letters.next()) else { return };
             match input {
                 Input::Session(input) => self.sessions.handle(input, &mut self.context),
                 Input::Room(conversation, input) => self.shard.handle(conversation, input, &mut self.context),
@@ -232,15 +239,28 @@ impl Worker {
         }
     }
 
+    /// Goes on with connections that were not read for a while, also when there is more to do than fits into a turn.
+    fn resume_paused(&mut self) {
+        if self.sessions.resumable.is_empty() {
+            return;
+        }
+        for key in std::mem::take(&mut self.sessions.resumable) {
+            self.sessions.resume(key, &mut self.context);
+        }
+        self.handle_inputs();
+    }
+
     fn look_after_time(&mut self) {
         let now = self.context.now;
-        if self.sessions.is_draining {
+        if self.sessions.is_draining && now.since(self.drained_at) >= DRAIN_INTERVAL {
+            self.drained_at = now;
             self.sessions.continue_drain(&mut self.context);
         }
         if now.since(self.ticked_at) < TICK {
             return;
         }
         self.ticked_at = now;
+        self.context.metrics().mailbox_depth.set(self.letters.depth() as u64);
         self.sessions.tick_presence(&mut self.context);
         self.shard.tick(&mut self.context);
         if now.since(self.swept_at) >= SWEEP {

@@ -5,6 +5,9 @@ use std::rc::Rc;
 
 use super::pace::Pace;
 
+/// Places for chunks that an empty outbox keeps.
+const KEPT_CHUNKS: usize = 4;
+
 /// Shared buffers, each a run of whole frames, of which the first may have been written in part.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -51,6 +54,8 @@ impl Outbox {
     pub(super) fn handle_written(&mut self, written: usize) {
         self.bytes -= written;
         self.written += written;
+        // What is left cannot be owed more than it is: answers that were read give no credit for events.
+        self.owed = self.owed.min(self.bytes);
         while let Some(front) = self.chunks.front() {
             if self.written < front.len() {
                 return;
@@ -58,7 +63,8 @@ impl Outbox {
             self.written -= front.len();
             self.chunks.pop_front();
         }
-        self.owed = 0;
+        // A burst leaves no room behind that an idle connection would keep.
+        self.chunks.shrink_to(KEPT_CHUNKS);
     }
 
     /// Drops all that may be dropped without breaking a frame in two: everything but a first chunk of which part was written.

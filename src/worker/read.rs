@@ -159,16 +159,24 @@ impl Sessions {
     }
 
     fn handle_ping(&mut self, key: ConnectionKey, body: &[u8], context: &mut Context) {
+        if self.count_ping(key, context) {
+            let mut pong = Vec::with_capacity(body.len() + 2);
+            push_pong(&mut pong, body);
+            self.push_frame(key, &pong);
+        }
+    }
+
+    /// Counts a ping; whether it may be answered. One too many closes the connection.
+    pub(super) fn count_ping(&mut self, key: ConnectionKey, context: &mut Context) -> bool {
         let max_pings = context.limits().max_pings_per_minute;
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         let misdeeds = connection.misdeeds(context.now);
         misdeeds.pings += 1;
-        if misdeeds.pings as usize > max_pings {
-            return self.close(key, CloseCode::RateLimited, context);
+        let may_answer = misdeeds.pings as usize <= max_pings;
+        if !may_answer {
+            self.close(key, CloseCode::RateLimited, context);
         }
-        let mut pong = Vec::with_capacity(body.len() + 2);
-        push_pong(&mut pong, body);
-        self.push_frame(key, &pong);
+        may_answer
     }
 
     /// Writes what a connection's outbox holds.
@@ -202,6 +210,19 @@ impl Sessions {
         self.resume_if_time(key, context);
     }
 
+    /// Writes a connection that has something new, unless its socket is known to be full: then epoll tells when it is not, and
+    /// only whether it has fallen too far behind is looked at.
+    fn flush_dirty(&mut self, key: ConnectionKey, context: &mut Context) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.interest.write {
+            return self.flush_connection(key, context);
+        }
+        connection.is_dirty = false;
+        if connection.outbox.pace(context.limits().max_outbox_bytes) == Pace::Slow {
+            self.close(key, CloseCode::SlowConsumer, context);
+        }
+    }
+
     /// The end of the turn: hands out the batches and writes each connection that has something to write, once.
     pub(super) fn flush_all(&mut self, context: &mut Context) {
         let (audiences, mut outgoing) = self.outgoing(context);
@@ -210,7 +231,7 @@ impl Sessions {
         while !self.dirty.is_empty() {
             let mut dirty = std::mem::take(&mut self.dirty);
             for key in dirty.drain(..) {
-                self.flush_connection(key, context);
+                self.flush_dirty(key, context);
             }
             if self.dirty.is_empty() {
                 self.dirty = dirty;

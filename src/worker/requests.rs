@@ -14,7 +14,7 @@ use crate::store::{
 
 use super::connection::{Connection, Session};
 use super::context::Context;
-use super::input::{Asked, Asker, ConnectionKey, Input, RoomInput, RoomRequest, SessionInput, Since};
+use super::input::{Asked, Asker, ConnectionKey, Input, RoomInput, RoomRequest, SessionInput, Since, weight};
 use super::sessions::{Sessions, TOO_MANY_JOINED};
 
 /// A connection whose token was good and that goes to its user's home.
@@ -61,7 +61,12 @@ impl Sessions {
                     self.close(key, CloseCode::Unauthorized, context);
                 }
             },
-            Action::Ping { payload } => self.answer_ping(key, request.request_id, payload, context),
+            Action::Ping { payload } => {
+                // Nobody's allowance pays for it yet.
+                if self.count_ping(key, context) {
+                    self.answer_ping(key, request.request_id, payload, context);
+                }
+            }
             Action::JoinConversation { .. }
             | Action::LeaveConversation { .. }
             | Action::SendMessage { .. }
@@ -143,9 +148,9 @@ impl Sessions {
     }
 
     /// Counts a request as unanswered until its `SessionInput::Reply` comes.
-    fn start_waiting(&mut self, key: ConnectionKey) {
+    fn start_waiting(&mut self, key: ConnectionKey, action: ActionName) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.in_flight += 1;
+            connection.in_flight += weight(action);
         }
     }
 
@@ -157,7 +162,7 @@ impl Sessions {
         request: RoomRequest,
         context: &mut Context,
     ) {
-        self.start_waiting(key);
+        self.start_waiting(key, asker.action);
         context.send_to_room(conversation, RoomInput::Request(asker, request));
     }
 
@@ -214,7 +219,7 @@ impl Sessions {
         limit: usize,
         context: &mut Context,
     ) {
-        self.start_waiting(key);
+        self.start_waiting(key, asker.action);
         let range = match range {
             PageRange::Latest => MessageRange::Latest,
             PageRange::Before(seq) => MessageRange::Before(seq),
@@ -258,7 +263,7 @@ impl Sessions {
             Some(Some(cursor)) => Some(cursor),
             None => None,
         };
-        self.start_waiting(key);
+        self.start_waiting(key, asker.action);
         let (mailbox, user) = (context.mailbox(), asker.user.clone());
         let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::ConversationsLoaded(asker, result))));
         context.shared.store.load_conversations(user, cursor, limit, done);
@@ -271,7 +276,7 @@ impl Sessions {
         context: &mut Context,
     ) {
         let page = match result {
-            Ok(page) => page,
+            Ok(page) => fit_conversations(page),
             Err(error) => return context.refuse_by_store(asker, error),
         };
         let conversations: Vec<Conversation> = page.conversations.iter().map(|view| as_seen(view, context)).collect();
@@ -310,7 +315,7 @@ impl Sessions {
             if !is_group && title.is_empty() && members.len() == 2 { ConversationKind::Direct } else { ConversationKind::Group };
         let invite = is_group.then(|| crate::auth::invite_hash(&context.shared.invites.code(id)));
         let (title, creator) = (title.into(), asker.user.clone());
-        self.start_waiting(key);
+        self.start_waiting(key, asker.action);
         let mailbox = context.mailbox();
         let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::Created(asker, result))));
         let new = NewConversation { id, kind, title, creator, members, invite, created_at };
@@ -332,7 +337,7 @@ impl Sessions {
         if let Err(retry_after) = self.take_guess(&asker, address, context) {
             return self.refuse_rate(key, asker.request_id.as_deref(), retry_after, context);
         }
-        self.start_waiting(key);
+        self.start_waiting(key, asker.action);
         let (user, name, invite) = (asker.user.clone(), asker.name.clone(), crate::auth::invite_hash(invite_code));
         let mailbox = context.mailbox();
         let done = Box::new(move |result| mailbox.send(Input::Session(SessionInput::GroupJoined(asker, address, result))));
@@ -420,7 +425,7 @@ fn fit(mut page: MessagePage, range: MessageRange) -> MessagePage {
     let mut room = MAX_REPLY_BYTES;
     let mut fits = |message: &std::sync::Arc<Message>| {
         let is_first = room == MAX_REPLY_BYTES;
-        room = room.saturating_sub(message.size());
+        room = room.saturating_sub(message.wire_size());
         is_first || room > 0
     };
     let kept = match range {
@@ -433,6 +438,27 @@ fn fit(mut page: MessagePage, range: MessageRange) -> MessagePage {
             MessageRange::After(_) => page.messages.truncate(kept),
             MessageRange::Latest | MessageRange::Before(_) => drop(page.messages.drain(..page.messages.len() - kept)),
         }
+    }
+    page
+}
+
+/// As [`fit`]: the next page starts after the last conversation that fits.
+fn fit_conversations(mut page: ConversationPage) -> ConversationPage {
+    const FIELDS: usize = 1_024;
+    let mut room = MAX_REPLY_BYTES;
+    let mut fits = |view: &&ConversationView| {
+        let is_first = room == MAX_REPLY_BYTES;
+        let size = FIELDS + 6 * view.title.len() + view.last_message.as_ref().map_or(0, |message| message.wire_size());
+        room = room.saturating_sub(size);
+        is_first || room > 0
+    };
+    let kept = page.conversations.iter().take_while(|view| fits(view)).count();
+    if kept < page.conversations.len() {
+        page.conversations.truncate(kept);
+        page.next = page.conversations.last().map(|view| ConversationCursor {
+            active_at: view.last_message.as_ref().map_or(view.id.time(), |message| message.id.time()),
+            conversation: view.id,
+        });
     }
     page
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::protocol::request::{Parser, RequestLimits};
+use crate::protocol::request::{ActionName, Parser, RequestLimits};
 use crate::protocol::{CloseCode, ConversationId, ErrorCode, UserId, encode};
 use crate::rooms::{Presence, Rate, Schedule};
 
@@ -14,7 +14,7 @@ use super::announcements::Announcements;
 use super::audience::Audiences;
 use super::connection::{Connection, Connections, Joined};
 use super::context::Context;
-use super::input::{Activity, ConnectionKey, PresenceRoom, RoomInput, SessionInput, Subscription};
+use super::input::{Activity, ConnectionKey, PresenceRoom, RoomInput, SessionInput, Subscription, weight};
 use super::outgoing::{Outgoing, push, push_owed};
 use super::poller::{Interest, Poller};
 
@@ -98,11 +98,11 @@ impl Sessions {
         match input {
             SessionInput::Upgraded(upgraded) => self.handle_upgraded(*upgraded, context),
             SessionInput::Arrived(arrival) => self.handle_arrived(*arrival, context),
-            SessionInput::Reply { connection, frame } => self.handle_reply(connection, frame.as_deref(), context),
+            SessionInput::Reply { connection, frame, weight } => self.handle_reply(connection, frame.as_deref(), weight, context),
             SessionInput::Subscribe(subscription) => self.handle_subscribe(subscription, context),
             SessionInput::Unsubscribe { connection, conversation, frame } => {
                 self.unsubscribe(connection, conversation, context);
-                self.handle_reply(connection, frame.as_deref(), context);
+                self.handle_reply(connection, frame.as_deref(), weight(ActionName::LeaveConversation), context);
             }
             SessionInput::Expel { conversation, user } => self.handle_expel(conversation, &user, context),
             SessionInput::Deliver(delivery) => {
@@ -147,9 +147,9 @@ impl Sessions {
         }
     }
 
-    fn handle_reply(&mut self, key: ConnectionKey, frame: Option<&[u8]>, context: &mut Context) {
+    fn handle_reply(&mut self, key: ConnectionKey, frame: Option<&[u8]>, weight: usize, context: &mut Context) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.in_flight = connection.in_flight.saturating_sub(1);
+        connection.in_flight = connection.in_flight.saturating_sub(weight);
         if let Some(frame) = frame {
             self.push_frame(key, frame);
         }
@@ -185,11 +185,11 @@ impl Sessions {
             // Joined again: the events before the reply's head, which wait in the batch, come before the reply.
             let (audiences, mut outgoing) = self.outgoing(context);
             audiences.hand_out_early(conversation, &mut outgoing);
-            return self.handle_reply(key, frame.as_deref(), context);
+            return self.handle_reply(key, frame.as_deref(), weight(ActionName::JoinConversation), context);
         }
         if !has_room {
             let refusal = context.error_frame(request_id.as_deref(), ErrorCode::LimitExceeded, TOO_MANY_JOINED, None);
-            return self.handle_reply(key, Some(&refusal), context);
+            return self.handle_reply(key, Some(&refusal), weight(ActionName::JoinConversation), context);
         }
         // The reply comes before the first live event: what the audience was to get so far goes to the others only.
         let (audiences, mut outgoing) = self.outgoing(context);
@@ -197,7 +197,7 @@ impl Sessions {
         if let Some(session) = self.connections.get_mut(key).and_then(Connection::session_mut) {
             session.joined.push(Joined { audience, presence_seen });
         }
-        self.handle_reply(key, frame.as_deref(), context);
+        self.handle_reply(key, frame.as_deref(), weight(ActionName::JoinConversation), context);
     }
 
     fn unsubscribe(&mut self, key: ConnectionKey, conversation: ConversationId, context: &mut Context) {

@@ -32,7 +32,7 @@ enum Slot {
 pub(super) struct Shard {
     rooms: HashMap<ConversationId, Slot>,
     /// In which live rooms a user is a member.
-    rooms_of: HashMap<UserId, Vec<ConversationId>>,
+    rooms_of: HashMap<UserId, HashSet<ConversationId>>,
     /// Everybody who is online, on any worker.
     online: HashSet<UserId>,
     /// Changes of presence since the last tick, in order, whose rooms are to be reported.
@@ -75,7 +75,7 @@ impl Shard {
             Ok(snapshot) => {
                 let room = Room::open(conversation, snapshot, &mut context.builder, context.wall);
                 for member in room.member_ids() {
-                    self.rooms_of.entry_ref(member).or_default().push(conversation);
+                    self.rooms_of.entry_ref(member).or_default().insert(conversation);
                 }
                 let entry = RoomEntry::new(room, context);
                 self.rooms.insert(conversation, Slot::Live(Box::new(entry)));
@@ -299,10 +299,7 @@ impl Shard {
             match event {
                 LogEvent::MessageCreated(_) => entry.has_activity = true,
                 LogEvent::MemberJoined { user, .. } => {
-                    let rooms = self.rooms_of.entry(user).or_default();
-                    if !rooms.contains(&conversation) {
-                        rooms.push(conversation);
-                    }
+                    self.rooms_of.entry(user).or_default().insert(conversation);
                 }
                 LogEvent::MemberLeft { user, .. } => {
                     if entry.room.typing.handle_stop(user.as_str()) {
@@ -350,7 +347,7 @@ impl Shard {
     }
 
     fn each_room_of(&mut self, user: &UserId, mut change: impl FnMut(&mut Room)) {
-        for conversation in self.rooms_of.get(user).map_or(&[][..], Vec::as_slice) {
+        for conversation in self.rooms_of.get(user).into_iter().flatten() {
             if let Some(Slot::Live(entry)) = self.rooms.get_mut(conversation) {
                 change(&mut entry.room);
             }
@@ -379,7 +376,7 @@ impl Shard {
     fn report_presence(&mut self, context: &mut Context) {
         for (user, announcement, change) in std::mem::take(&mut self.presence_changes) {
             let mut rooms = vec![Vec::new(); context.mailboxes.len()];
-            for &conversation in self.rooms_of.get(&user).map_or(&[][..], Vec::as_slice) {
+            for &conversation in self.rooms_of.get(&user).into_iter().flatten() {
                 let Some(Slot::Live(entry)) = self.rooms.get(&conversation) else { continue };
                 for (worker, _) in entry.audience.iter().enumerate().filter(|(_, connections)| **connections > 0) {
                     rooms[worker].push(PresenceRoom { conversation, change });
@@ -422,9 +419,9 @@ impl Shard {
     }
 }
 
-fn forget(rooms_of: &mut HashMap<UserId, Vec<ConversationId>>, user: &UserId, conversation: ConversationId) {
+fn forget(rooms_of: &mut HashMap<UserId, HashSet<ConversationId>>, user: &UserId, conversation: ConversationId) {
     if let Some(rooms) = rooms_of.get_mut(user) {
-        rooms.retain(|&other| other != conversation);
+        rooms.remove(&conversation);
         if rooms.is_empty() {
             rooms_of.remove(user);
         }

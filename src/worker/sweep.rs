@@ -136,7 +136,8 @@ fn due(connection: &Connection, context: &Context) -> Due {
             if limits.token_grace < OFF_TIME && expires_in == 0 && Duration::from_millis(expired_for) >= limits.token_grace {
                 return Due::Close(CloseCode::TokenExpired);
             }
-            if !session.was_warned && Duration::from_millis(expires_in) <= limits.token_warning {
+            let is_soon = expires_in > 0 && Duration::from_millis(expires_in) <= limits.token_warning;
+            if is_soon && !session.was_warned {
                 return Due::WarnOfExpiry;
             }
         }

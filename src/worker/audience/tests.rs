@@ -5,9 +5,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use super::super::connection::Connections;
 use super::*;
 use crate::metrics::WorkerMetrics;
 use crate::protocol::UnixMillis;
+use crate::protocol::UserId;
 use crate::rooms::Moment;
 use crate::worker::connection::{Connection, Phase, Session};
 use crate::worker::input::ConnectionKey;

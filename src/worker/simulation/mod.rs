@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::Client;
@@ -130,7 +130,6 @@ impl Simulation {
         let pairs: Vec<_> = (0..count).map(|_| mailbox::mailbox().expect("an eventfd")).collect();
         let mailboxes: Arc<[_]> = pairs.iter().map(|(mailbox, _)| Arc::clone(mailbox)).collect();
         for (index, (_, letters)) in pairs.into_iter().enumerate() {
-            let letters = letters.into_inner().unwrap_or_else(PoisonError::into_inner).expect("just made");
             let worker = Worker::new(index, Arc::clone(&self.shared), Arc::clone(&mailboxes), letters);
             self.workers.push(worker.expect("an epoll"));
         }
