@@ -3,15 +3,23 @@
 //! Everything an audience is to get in one turn becomes one shared buffer: for each receiver there is one push and one write.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use crate::protocol::ConversationId;
 
+use crate::rooms::Moment;
+
 use super::input::{Delivery, DeliveryKind};
 use super::outgoing::Outgoing;
 use super::pace::Pace;
 
+/// Connections from which on an audience waits for messages that are about to be committed: half as many writes to all of them
+/// are worth more than the fraction of a millisecond that a commit takes.
+const LINGER_CONNECTIONS: usize = 128;
+/// Longest such wait, in the resolution of the clock.
+pub(super) const LINGER: Duration = Duration::from_millis(2);
 /// Places for events that an audience keeps between turns.
 const KEPT_BATCH: usize = 16;
 /// A batch that grows past this within one turn is handed out before the turn ends.
@@ -23,6 +31,8 @@ struct Audience {
     connections: Vec<u32>,
     batch: Vec<Delivery>,
     batch_bytes: usize,
+    /// Until when the batch may wait for more.
+    linger_until: Option<Moment>,
 }
 
 /// All audiences of a worker.
@@ -70,7 +80,7 @@ impl Audiences {
             u32::try_from(self.audiences.len() - 1).expect("fewer audiences than 2^32: each has a connection")
         });
         self.audiences[index as usize] =
-            Some(Audience { conversation, connections: Vec::new(), batch: Vec::new(), batch_bytes: 0 });
+            Some(Audience { conversation, connections: Vec::new(), batch: Vec::new(), batch_bytes: 0, linger_until: None });
         self.by_conversation.insert(conversation, index);
         index
     }
@@ -91,11 +101,15 @@ impl Audiences {
     }
 
     /// Adds an event to the audience's batch.
-    pub(super) fn deliver(&mut self, delivery: Delivery, outgoing: &mut Outgoing<'_>) {
+    pub(super) fn deliver(&mut self, delivery: Delivery, now: Moment, outgoing: &mut Outgoing<'_>) {
         let Some(index) = self.find(delivery.conversation) else { return };
         let Some(audience) = self.audiences[index as usize].as_mut() else { return };
         if audience.batch.is_empty() {
             self.dirty.push(index);
+        }
+        if delivery.kind == DeliveryKind::Logged {
+            let may_linger = delivery.is_followed && audience.connections.len() >= LINGER_CONNECTIONS;
+            audience.linger_until = may_linger.then(|| audience.linger_until.unwrap_or(now + LINGER));
         }
         audience.batch_bytes += delivery.frame.len();
         audience.batch.push(delivery);
@@ -111,11 +125,23 @@ impl Audiences {
         }
     }
 
-    /// Hands every batch to its audience.
-    pub(super) fn hand_out_all(&mut self, outgoing: &mut Outgoing<'_>) {
-        while let Some(index) = self.dirty.pop() {
-            self.hand_out(index, outgoing);
-        }
+    /// Hands every batch to its audience, but for those that wait for more.
+    pub(super) fn hand_out_all(&mut self, now: Moment, outgoing: &mut Outgoing<'_>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|&index| {
+            let audience = self.audiences.get(index as usize).and_then(Option::as_ref);
+            let is_lingering = audience.and_then(|audience| audience.linger_until).is_some_and(|until| now < until);
+            if !is_lingering {
+                self.hand_out(index, outgoing);
+            }
+            is_lingering
+        });
+        self.dirty = dirty;
+    }
+
+    /// Whether a batch waits for more.
+    pub(super) fn is_lingering(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     fn hand_out(&mut self, index: u32, outgoing: &mut Outgoing<'_>) {
@@ -144,6 +170,7 @@ impl Audiences {
         // A burst leaves no room behind that a quiet audience would keep.
         audience.batch.shrink_to(KEPT_BATCH);
         audience.batch_bytes = 0;
+        audience.linger_until = None;
     }
 }
 

@@ -190,6 +190,8 @@ pub(crate) struct Delivery {
     pub(super) conversation: ConversationId,
     pub(super) frame: Arc<[u8]>,
     pub(super) kind: DeliveryKind,
+    /// Whether the store is about to commit more messages of this conversation, so that a large audience may wait for them.
+    pub(super) is_followed: bool,
 }
 
 /// What may be done with an event under pressure, and who does not get it.

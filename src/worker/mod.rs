@@ -201,7 +201,11 @@ impl Worker {
                 self.letters.wait_for_bell(CONGESTION_PAUSE);
             }
         } else {
-            let longest = if self.sessions.is_draining { DRAIN_INTERVAL } else { TICK };
+            let longest = match (self.sessions.audiences.is_lingering(), self.sessions.is_draining) {
+                (true, _) => audience::LINGER,
+                (false, true) => DRAIN_INTERVAL,
+                (false, false) => TICK,
+            };
             let timeout = if may_sleep { longest } else { Duration::ZERO };
             if let Err(error) = self.sessions.poller.wait(timeout, &mut self.ready) {
                 // Cannot happen with a valid descriptor and buffer. Its rooms and connections would hang: like a panic, it ends

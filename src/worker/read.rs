@@ -226,7 +226,7 @@ impl Sessions {
     /// The end of the turn: hands out the batches and writes each connection that has something to write, once.
     pub(super) fn flush_all(&mut self, context: &mut Context) {
         let (audiences, mut outgoing) = self.outgoing(context);
-        audiences.hand_out_all(&mut outgoing);
+        audiences.hand_out_all(context.now, &mut outgoing);
         // A connection that ends while it is flushed makes others dirty; they have their turn right after.
         while !self.dirty.is_empty() {
             let mut dirty = std::mem::take(&mut self.dirty);

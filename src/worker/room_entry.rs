@@ -65,7 +65,8 @@ impl RoomEntry {
         let conversation = self.room.id();
         for (worker, &connections) in self.audience.iter().enumerate() {
             if connections > 0 {
-                let delivery = Delivery { conversation, frame: Arc::clone(frame), kind: kind.clone() };
+                let (frame, kind, is_followed) = (Arc::clone(frame), kind.clone(), self.in_flight > 0);
+                let delivery = Delivery { conversation, frame, kind, is_followed };
                 context.send_to_session(worker, SessionInput::Deliver(delivery));
             }
         }

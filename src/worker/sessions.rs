@@ -107,7 +107,7 @@ impl Sessions {
             SessionInput::Expel { conversation, user } => self.handle_expel(conversation, &user, context),
             SessionInput::Deliver(delivery) => {
                 let (audiences, mut outgoing) = self.outgoing(context);
-                audiences.deliver(delivery, &mut outgoing);
+                audiences.deliver(delivery, context.now, &mut outgoing);
             }
             SessionInput::Remove(user) => self.remove_user(&user, context),
             SessionInput::ToUser { user, frame } => self.push_to_user(&user, &frame),

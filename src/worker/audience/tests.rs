@@ -65,8 +65,21 @@ impl Hall {
     }
 
     fn deliver(&mut self, conversation: ConversationId, text: &str, kind: DeliveryKind) {
+        self.deliver_at(
+            Moment::default(),
+            Delivery { conversation, frame: Arc::from(text.as_bytes()), kind, is_followed: false },
+        );
+    }
+
+    fn deliver_at(&mut self, now: Moment, delivery: Delivery) {
         let (audiences, mut outgoing) = self.parts();
-        audiences.deliver(Delivery { conversation, frame: Arc::from(text.as_bytes()), kind }, &mut outgoing);
+        audiences.deliver(delivery, now, &mut outgoing);
+    }
+
+    /// A message while more are being committed.
+    fn say_followed(&mut self, now: Moment, text: &str) {
+        let (frame, kind) = (Arc::from(text.as_bytes()), DeliveryKind::Logged);
+        self.deliver_at(now, Delivery { conversation: ROOM, frame, kind, is_followed: true });
     }
 
     fn say(&mut self, text: &str) {
@@ -74,8 +87,12 @@ impl Hall {
     }
 
     fn end_turn(&mut self) {
+        self.end_turn_at(Moment::default());
+    }
+
+    fn end_turn_at(&mut self, now: Moment) {
         let (audiences, mut outgoing) = self.parts();
-        audiences.hand_out_all(&mut outgoing);
+        audiences.hand_out_all(now, &mut outgoing);
     }
 
     /// All that waits to be written to a connection.
@@ -204,4 +221,32 @@ fn the_key_of_a_connection_that_ended_does_not_name_the_next_one_in_its_place() 
     assert!(hall.connections.get_mut(ann).is_none() && hall.connections.remove(ann).is_none());
     assert_eq!(ConnectionKey::from_u64(bob.to_u64()), bob);
     assert_eq!((hall.connections.len(), hall.connections.places()), (1, 1));
+}
+
+#[test]
+fn a_large_audience_waits_for_what_is_about_to_be_committed_but_not_long() {
+    let mut hall = Hall::default();
+    let keys: Vec<_> = (0..LINGER_CONNECTIONS).map(|n| hall.arrive(&format!("u{n}"))).collect();
+    let at = |millis| Moment::from_millis(millis);
+    hall.say_followed(at(10), "1");
+    hall.end_turn_at(at(10));
+    assert_eq!((hall.heard(keys[0]).as_str(), hall.audiences.is_lingering()), ("", true));
+    hall.say("2");
+    hall.end_turn_at(at(10));
+    assert_eq!((hall.heard(keys[0]).as_str(), hall.audiences.is_lingering()), ("12", false), "nothing follows the second");
+    hall.say_followed(at(20), "3");
+    hall.say_followed(at(21), "4");
+    hall.end_turn_at(at(21));
+    assert_eq!(hall.heard(keys[1]), "12");
+    hall.end_turn_at(at(20) + LINGER);
+    assert_eq!(hall.heard(keys[1]), "1234", "the wait counts from the first");
+}
+
+#[test]
+fn a_small_audience_waits_for_nothing() {
+    let mut hall = Hall::default();
+    let ann = hall.arrive("ann");
+    hall.say_followed(Moment::default(), "1");
+    hall.end_turn();
+    assert_eq!(hall.heard(ann), "1");
 }
