@@ -175,12 +175,13 @@ impl RoomEntry {
     }
 }
 
-/// How many of the newest events fit into one reply.
+/// How many of the newest events fit into one reply. The newest does, however long it is.
 fn fitting(events: &[LogEvent]) -> usize {
     let mut room = MAX_REPLY_BYTES;
     let mut fits = |event: &&LogEvent| {
+        let is_first = room == MAX_REPLY_BYTES;
         room = room.saturating_sub(event.wire_size());
-        room > 0
+        is_first || room > 0
     };
     events.iter().rev().take_while(|event| fits(event)).count()
 }

@@ -308,3 +308,84 @@ fn wire(limit: usize) -> u64 {
 fn wire_ms(limit: Duration) -> u64 {
     u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::Ipv4Addr;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::auth::{AuthConfig, InviteKey, Secret, Verifier};
+    use crate::protocol::{Limits, UnixMillis};
+    use crate::store::memory::MemoryStore;
+    use crate::worker::{Shared, Worker, mailbox};
+
+    /// Two workers of which nobody but the test runs a turn.
+    fn workers() -> Vec<Worker> {
+        let secret = Secret::new(b"a secret of thirty-two bytes, or more").expect("long enough");
+        let verifier = Verifier::new(&AuthConfig { secret: Some(secret), ..AuthConfig::default() }).expect("a good key");
+        let invites = InviteKey::random().expect("random bytes");
+        let store = Arc::new(MemoryStore::with_max_members(10));
+        let shared = Arc::new(Shared::new(Limits::default(), store, verifier, invites, 2));
+        let pairs = [mailbox::mailbox().expect("an eventfd"), mailbox::mailbox().expect("an eventfd")];
+        let mailboxes: Arc<[_]> = pairs.iter().map(|(mailbox, _)| Arc::clone(mailbox)).collect();
+        let worker = |(index, (_, letters))| Worker::new(index, Arc::clone(&shared), Arc::clone(&mailboxes), letters);
+        pairs.into_iter().enumerate().map(|pair| worker(pair).expect("an epoll")).collect()
+    }
+
+    fn upgraded(identity: Option<Identity>) -> (UnixStream, Upgraded) {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        let stream = TcpStream::from(OwnedFd::from(theirs));
+        (ours, Upgraded { stream, address: Ipv4Addr::LOCALHOST.into(), received: Vec::new(), identity })
+    }
+
+    fn ann() -> Identity {
+        let user = UserId::parse("ann").expect("an id");
+        Identity { name: user.shared(), user, expires_at: UnixMillis::new(u64::MAX) }
+    }
+
+    /// What the client gets up to the end of our half.
+    fn received(mut client: UnixStream) -> String {
+        client.set_nonblocking(true).expect("a socket");
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).expect("the end has come");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[test]
+    fn whoever_comes_when_the_server_is_stopping_is_closed_at_once() {
+        let mut workers = workers();
+        let (anonymous, known) = (upgraded(None), upgraded(Some(ann())));
+        let home = workers[0].context.home_of(&ann().user);
+        for worker in &mut workers {
+            worker.context.mailbox().send(Input::Drain);
+            worker.turn();
+        }
+        for upgraded in [anonymous.1, known.1] {
+            let input = Input::Session(SessionInput::Upgraded(Box::new(upgraded)));
+            workers[1 - home].context.mailbox().send(input);
+        }
+        workers[1 - home].turn();
+        workers[home].turn();
+        assert!(received(anonymous.0).ends_with("draining"));
+        let text = received(known.0);
+        assert!(text.contains(r#"{"type":"auth","#) && text.ends_with("draining"), "{text}");
+    }
+
+    #[test]
+    fn what_was_unsent_at_a_move_goes_out_before_anything_else() {
+        let mut workers = workers();
+        let (client, upgraded) = upgraded(Some(ann()));
+        let home = workers[0].context.home_of(&ann().user);
+        let unsent = b"unsent".to_vec();
+        let arrival = Arrival { upgraded, decoder: Decoder::default(), asked: Asked::ByHandshake, unsent };
+        workers[1 - home].context.send_to_session(home, SessionInput::Arrived(Box::new(arrival)));
+        workers[home].turn();
+        workers[home].context.mailbox().send(Input::Session(SessionInput::Remove(ann().user)));
+        workers[home].turn();
+        let text = received(client);
+        assert!(text.starts_with("unsent") && text.contains(r#"{"type":"auth","#) && text.ends_with("removed"), "{text}");
+    }
+}

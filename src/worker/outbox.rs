@@ -128,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_were_read_give_no_credit_for_events() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10 {
+            outbox.push_owed(Rc::from([0; 1_000]));
+        }
+        outbox.handle_written(9_900);
+        outbox.push(Rc::from([0; 101]));
+        assert_eq!(outbox.pace(100), Pace::Slow, "never empty, yet nine answers of ten are read");
+    }
+
+    #[test]
     fn pace_follows_the_bytes_that_wait() {
         let outbox = outbox();
         assert_eq!(outbox.pace(100), Pace::Keeping);

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Raw, Server, assert_fields, assert_timestamp, direct, fence, group, join, list, number, say, text, token,
+    Client, Frame, Opcode, Raw, Server, assert_fields, assert_timestamp, direct, fence, group, join, list, number, say, text,
+    token,
 };
 
 pub(crate) const CONVERSATION: [&str; 8] = ["id", "kind", "title", "memberCount", "head", "readSeq", "unreadCount", "createdAt"];
@@ -307,4 +308,28 @@ async fn the_memory_store_serves_the_same_actions() {
     assert_eq!(list(&ada.ok("load_conversations", json!({})).await, "conversations").len(), 1);
     bob.ok("leave_group", json!({"conversationId": room})).await;
     assert_eq!(ada.next_event("member_left").await["seq"], json!(3));
+}
+
+#[tokio::test]
+async fn what_came_before_auth_is_answered_before_it_wherever_the_user_is_at_home() {
+    let server = Server::start(&[]).await;
+    // With two workers about half of these connections move to the other one with their login.
+    for user in ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal"] {
+        let mut raw = Raw::connect(&server).await;
+        let request = |id: &str, kind: &str, payload: Value| {
+            let envelope = json!({"type": kind, "requestId": id, "payload": payload});
+            Frame::new(Opcode::TEXT, envelope.to_string()).encode()
+        };
+        // In one write: nothing of it has been answered when the login is read.
+        let storm = [
+            request("1", "ping", json!({"n": 1})),
+            request("2", "ping", json!({"n": 2})),
+            request("3", "auth", json!({"token": token::mint(user)})),
+            request("4", "ping", json!({"n": 4})),
+        ];
+        raw.write(&storm.concat()).await.expect("a fresh connection");
+        for id in ["1", "2", "3", "4"] {
+            assert_eq!(raw.receive().await["requestId"], json!(id), "{user}");
+        }
+    }
 }

@@ -177,3 +177,44 @@ async fn load_conversations_lists_latest_activity_first() {
     assert_conversation(&conversations[1], &direct, "direct", &token::name("bob"), 2);
     assert_eq!((number(&conversations[1], "head"), number(&conversations[1], "unreadCount")), (1, 1));
 }
+
+/// The members as a join lists them, and who of them owns the conversation.
+async fn members_and_owner(client: &mut Client, room: &str) -> (Vec<String>, Vec<String>) {
+    let reply = join(client, room).await;
+    let members = list(&reply, "members");
+    let ids = |members: Vec<&Value>| members.into_iter().map(|member| text(member, "userId")).collect();
+    (ids(members.iter().collect()), ids(members.iter().filter(|member| member["role"] == json!("owner")).collect()))
+}
+
+#[tokio::test]
+async fn members_are_the_creator_and_then_the_others_as_they_were_named_and_inherit_in_that_order() {
+    let mut server = Server::start(&[]).await;
+    let mut mia = Client::login(&server, "mia").await;
+    let named = json!(["zed", "bob", "mia", "zed", "amy"]);
+    let mut rooms = Vec::new();
+    for (action, payload) in [
+        ("create_group", json!({"name": "Lunch", "memberIds": named})),
+        ("create_conversation", json!({"title": "Lunch", "memberIds": named})),
+    ] {
+        let reply = mia.ok(action, payload).await;
+        rooms.push((action, text(&reply["conversation"], "id")));
+    }
+    for (action, room) in &rooms {
+        let (members, owner) = members_and_owner(&mut mia, room).await;
+        assert_eq!(members, ["mia", "zed", "bob", "amy"], "{action}");
+        assert!(owner.iter().all(|owner| owner == "mia"), "{action}: {owner:?}");
+    }
+    server.terminate();
+    server.restart().await;
+    // Whoever is not asked for has never logged in; that changes nothing.
+    for (leaver, left) in [("mia", &["zed", "bob", "amy"][..]), ("zed", &["bob", "amy"]), ("bob", &["amy"])] {
+        let mut leaver = Client::login(&server, leaver).await;
+        let mut amy = Client::login(&server, "amy").await;
+        for (action, room) in &rooms {
+            leaver.ok("leave_group", json!({"conversationId": room})).await;
+            let (members, owner) = members_and_owner(&mut amy, room).await;
+            assert_eq!(members, left, "{action}");
+            assert_eq!(owner, left[..1], "{action}");
+        }
+    }
+}

@@ -177,6 +177,25 @@ async fn rate_limited_4008_for_a_flood_of_pings() {
 }
 
 #[tokio::test]
+async fn rate_limited_4008_for_a_flood_of_the_action_ping_before_a_token() {
+    let server = Server::start(&[("--max-pings-per-minute", "20")]).await;
+    let mut raw = Raw::connect(&server).await;
+    // Frames and actions are counted together.
+    raw.send(Frame::new(Opcode::PING, "p")).await;
+    for _ in 0..19 {
+        raw.request("ping", json!({})).await;
+        assert_eq!(raw.receive().await["type"], "ping");
+    }
+    raw.request("ping", json!({})).await;
+    assert_eq!(raw.expect_close().await, close(4008, "rate_limited"));
+    // With a token it is the user's allowance for actions that pays.
+    let mut ada = Client::login(&server, "ada").await;
+    for _ in 0..40 {
+        ada.ping().await;
+    }
+}
+
+#[tokio::test]
 async fn bad_request_4500_for_too_many_errors() {
     let server = Server::start(&[("--max-errors-per-minute", "5")]).await;
     let mut raw = Raw::login(&server, "ada").await;

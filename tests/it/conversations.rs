@@ -102,3 +102,32 @@ async fn a_cursor_of_somebody_else_shows_only_ones_own() {
         Err(failure) => assert_eq!(failure.code, "invalid_payload"),
     }
 }
+
+#[tokio::test]
+async fn of_two_messages_in_one_millisecond_the_later_one_is_listed_first() {
+    const ROUNDS: usize = 100;
+    for database in ["memory:", ""] {
+        // One worker takes up requests in the order in which they come, also those of two conversations.
+        let flags = [("--workers", "1"), ("--database", database)];
+        let server = Server::start(if database.is_empty() { &flags[..1] } else { &flags }).await;
+        let mut ada = Client::login(&server, "ada").await;
+        let rooms = [group(&mut ada, &[]).await.0, group(&mut ada, &[]).await.0];
+        let mut ties = 0;
+        for round in 0..ROUNDS {
+            let (earlier, later) = (&rooms[round % 2], &rooms[(round + 1) % 2]);
+            let mut sends = Vec::new();
+            for room in [earlier, later] {
+                sends.push(ada.send("send_message", json!({"conversationId": room, "content": "x"})).await);
+            }
+            let mut times = Vec::new();
+            for id in sends {
+                times.push(ada.reply(&id).await.expect("a member may send")["message"]["createdAt"].clone());
+            }
+            ties += usize::from(times[0] == times[1]);
+            let (first, cursor) = page(&mut ada, 1, None).await;
+            let (second, end) = page(&mut ada, 1, cursor.as_ref()).await;
+            assert_eq!((first, second, end), (vec![later.clone()], vec![earlier.clone()], None), "{database} {round}");
+        }
+        assert!(ties > 0, "nothing was sent within one millisecond");
+    }
+}

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::support::{Client, Server, assert_fields, assert_timestamp, fence, group, join, number, say, text, token};
+use crate::support::{
+    Client, Opcode, Raw, Server, assert_fields, assert_timestamp, fence, group, join, number, say, text, token, within,
+};
 
 #[tokio::test]
 async fn activity_is_hinted_to_members_who_have_not_joined() {
@@ -84,4 +86,15 @@ async fn a_token_that_is_short_from_the_start_is_warned_about_at_once() {
     let mut ada = Client::connect(&server).await;
     ada.ok("auth", json!({"token": token::mint_until("ada", token::now() + 30)})).await;
     assert_eq!(text(&ada.next_event("connection_status").await, "status"), "token_expiring");
+}
+
+#[tokio::test]
+async fn without_a_time_for_warnings_nobody_is_warned() {
+    let server = Server::start(&[("--token-warning", "0s"), ("--token-grace", "2s")]).await;
+    let mut ada = Raw::connect(&server).await;
+    ada.request("auth", json!({"token": token::mint_until("ada", token::now() + 1)})).await;
+    assert_eq!(ada.receive().await["type"], "auth");
+    // Every connection is looked at several times before this one is closed.
+    let frame = within("the close", ada.frame()).await.expect("a close frame");
+    assert_eq!(frame.opcode(), Opcode::CLOSE, "{:?}", String::from_utf8_lossy(&frame.payload));
 }

@@ -188,3 +188,36 @@ async fn right_invite_codes_are_no_attempts() {
         bob.ok("join_group", json!({"inviteCode": code})).await;
     }
 }
+
+/// A user who comes through a proxy that tells of `address`.
+async fn login_from(server: &Server, user: &str, address: &str) -> Client {
+    let (raw, _) = Raw::upgrade(server, &[("X-Forwarded-For", address)]).await.expect("the upgrade is accepted");
+    let mut client = Client::over(raw);
+    client.ok("auth", json!({"token": token::mint(user)})).await;
+    client
+}
+
+/// Uses up what one address may guess.
+async fn guess_thrice(client: &mut Client) {
+    for _ in 0..3 {
+        client.fails("join_group", json!({"inviteCode": "a-guess"}), "not_found").await;
+    }
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_address_has_its_own_guesses() {
+    let server = Server::start(&[("--invite-attempts-per-minute", "3"), ("--trusted-proxies", "1")]).await;
+    guess_thrice(&mut login_from(&server, "ada", "198.51.100.1").await).await;
+    // What a client writes itself stands before what the proxy appends.
+    let mut same = login_from(&server, "bob", "203.0.113.9, 198.51.100.1").await;
+    same.fails("join_group", json!({"inviteCode": "a-guess"}), "rate_limited").await;
+    guess_thrice(&mut login_from(&server, "cyd", "198.51.100.2").await).await;
+}
+
+#[tokio::test]
+async fn without_a_trusted_proxy_nobody_gets_guesses_by_naming_another_address() {
+    let server = Server::start(&[("--invite-attempts-per-minute", "3")]).await;
+    guess_thrice(&mut login_from(&server, "ada", "198.51.100.1").await).await;
+    let mut other = login_from(&server, "bob", "198.51.100.2").await;
+    other.fails("join_group", json!({"inviteCode": "a-guess"}), "rate_limited").await;
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Raw, Server, group, http, say, token};
+use crate::support::{Client, Raw, Server, group, http, say, token, within};
 
 #[tokio::test]
 async fn health_and_readiness_answer_200() {
@@ -91,6 +91,9 @@ async fn the_subprotocol_is_echoed_when_it_is_offered_and_only_then() {
         (Some("chat, parlor.v1"), Some("parlor.v1")),
         (Some("chat"), None),
         (Some("parlor.v10"), None),
+        // RFC 6455, section 11.3.4: names are compared as they are written.
+        (Some("PARLOR.V1"), None),
+        (Some("Parlor.v1, chat"), None),
     ] {
         let headers: Vec<(&str, &str)> = offer.map(|o| ("Sec-WebSocket-Protocol", o)).into_iter().collect();
         let (_, response) = Raw::upgrade(&server, &headers).await.expect("no subprotocol is needed");
@@ -117,6 +120,41 @@ async fn only_allowed_origins_may_upgrade() {
         let refused = Raw::upgrade(&server, &[("Origin", origin)]).await.err();
         assert_eq!(refused.map(|r| r.status), Some(403), "{origin:?}");
     }
+}
+
+#[tokio::test]
+async fn whatever_is_no_upgrade_is_the_last_on_its_socket() {
+    let server = Server::start(&[("--allow-origin", "https://app.test")]).await;
+    let refused = [
+        upgrade_with("Host", "Host: x\r\nOrigin: https://evil.test"),
+        upgrade_with("Host", "Host: x\r\nAuthorization: Bearer bad"),
+        upgrade_with("Sec-WebSocket-Key", ""),
+        upgrade_with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"),
+        upgrade_with("GET", "POST /ws HTTP/1.1"),
+    ];
+    let plain =
+        ["/healthz", "/readyz", "/metrics", "/nowhere", "/ws"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    for head in plain.iter().chain(&refused) {
+        let mut raw = Raw::tcp(server.address()).await;
+        raw.write(head.as_bytes()).await.expect("a fresh connection takes a request");
+        let (mut stream, mut buffer) = raw.into_parts();
+        let response = within("an HTTP response", http::read_response(&mut stream, &mut buffer)).await.expect("a response");
+        assert_eq!(response.header("connection"), Some("close"), "{head}");
+        let mut rest = Vec::new();
+        within("the end", tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest)).await.ok();
+        assert!(rest.is_empty(), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_asks_on_and_on_and_reads_nothing_is_closed() {
+    let server = Server::start(&[("--handshake-timeout", "1s")]).await;
+    let mut raw = Raw::tcp(server.address()).await;
+    let many = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    // A write fails only after the server has closed; were it merely not reading, the write would never end.
+    while raw.write(many.as_bytes()).await.is_ok() {}
+    assert_eq!(http::get(server.address(), "/healthz").await.status, 200);
+    Client::login(&server, "ada").await.ping().await;
 }
 
 struct Spawn;
@@ -148,10 +186,10 @@ async fn a_foreign_websocket_client_can_log_in_and_talk() {
     let mut socket = fastwebsockets::FragmentCollector::new(socket);
     let auth = json!({"type": "auth", "requestId": "1", "payload": {"token": token::mint("ada")}}).to_string();
     socket.write_frame(fastwebsockets::Frame::text(auth.into_bytes().into())).await.expect("open");
-    let frame = crate::support::within("the reply", socket.read_frame()).await.expect("a frame");
+    let frame = within("the reply", socket.read_frame()).await.expect("a frame");
     let reply: Value = serde_json::from_slice(&frame.payload).expect("JSON");
     assert_eq!((&reply["type"], &reply["payload"]["user"]["id"]), (&json!("auth"), &json!("ada")));
     socket.write_frame(fastwebsockets::Frame::close(1000, b"")).await.expect("open");
-    let frame = crate::support::within("the close", socket.read_frame()).await.expect("a frame");
+    let frame = within("the close", socket.read_frame()).await.expect("a frame");
     assert_eq!(frame.opcode, fastwebsockets::OpCode::Close);
 }

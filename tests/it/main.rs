@@ -4,6 +4,7 @@
 
 mod actions;
 mod actions_groups;
+mod bounds;
 mod cli;
 mod closes;
 mod conversations;

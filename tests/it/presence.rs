@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server, assert_fields, assert_timestamp, fence, group, join, list};
+use crate::support::{Client, Frame, Opcode, Raw, Server, assert_fields, assert_timestamp, fence, group, join, list, say, token};
 
 async fn presence_of(watcher: &mut Client, user: &str) -> Value {
     watcher.next_event_where("presence_changed", |p| p["userId"] == json!(user)).await
@@ -145,4 +145,63 @@ async fn when_somebody_was_last_seen_survives_a_restart() {
     server.restart().await;
     let mut ada = Client::login(&server, "ada").await;
     assert_eq!(member(&mut ada, &room, "bob").await["lastSeenAt"], offline["lastSeenAt"]);
+}
+
+/// Milliseconds since midnight of a server's timestamp.
+fn millis_of_day(timestamp: &Value) -> i64 {
+    let text = timestamp.as_str().expect("a timestamp");
+    let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().expect("digits");
+    ((number(11..13) * 60 + number(14..16)) * 60 + number(17..19)) * 1000 + number(20..23)
+}
+
+/// What the server's clock says.
+async fn server_time(raw: &mut Raw) -> Value {
+    raw.request("ping", json!({})).await;
+    raw.receive().await["timestamp"].clone()
+}
+
+#[tokio::test]
+async fn last_seen_is_when_the_last_connection_went_and_not_when_the_grace_was_over() {
+    let server = Server::start(&[("--presence-grace", "2s")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let (room, _) = group(&mut ada, &["bob"]).await;
+    join(&mut ada, &room).await;
+    let mut clock = Raw::login(&server, "clock").await;
+    let mut bob = Raw::login(&server, "bob").await;
+    assert_eq!(presence_of(&mut ada, "bob").await["status"], json!("online"));
+    let before = server_time(&mut bob).await;
+    bob.send(Frame::new(Opcode::CLOSE, 1000u16.to_be_bytes())).await;
+    bob.expect_end().await;
+    let after = server_time(&mut clock).await;
+    let offline = presence_of(&mut ada, "bob").await;
+    assert_eq!(offline["status"], json!("offline"));
+    const DAY: i64 = 86_400_000;
+    let since = |earlier: &Value, later: &Value| (millis_of_day(later) - millis_of_day(earlier)).rem_euclid(DAY);
+    // The two clocks that it is worked out from are cut to milliseconds each.
+    let (seen, went) = (since(&before, &offline["lastSeenAt"]), since(&before, &after));
+    assert!((seen + 2) % DAY <= went + 4, "{offline} is not between {before} and {after}");
+    let member = member(&mut ada, &room, "bob").await;
+    assert_eq!(member["lastSeenAt"], offline["lastSeenAt"]);
+}
+
+#[tokio::test]
+async fn a_new_name_in_a_refreshed_token_is_that_of_messages_and_member_lists() {
+    let server = Server::start(&[]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let mut bob = Client::login(&server, "bob").await;
+    let mut rooms = Vec::new();
+    for _ in 0..4 {
+        let (room, _) = group(&mut ada, &["bob"]).await;
+        assert_eq!(member(&mut ada, &room, "bob").await["name"], json!(token::name("bob")));
+        rooms.push(room);
+    }
+    let claims = json!({"sub": "bob", "name": "Robert", "exp": token::now() + 3600});
+    let auth = bob.ok("auth", json!({"token": token::sign(&claims)})).await;
+    assert_eq!(auth["user"], json!({"id": "bob", "name": "Robert"}));
+    for room in &rooms {
+        assert_eq!(say(&mut bob, room, "x").await["senderName"], json!("Robert"));
+        // The room hears of the name before it hears of the message.
+        assert_eq!(ada.next_event("message_created").await["senderName"], json!("Robert"));
+        assert_eq!(member(&mut ada, room, "bob").await["name"], json!("Robert"));
+    }
 }

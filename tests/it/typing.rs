@@ -78,7 +78,8 @@ async fn a_message_ends_the_typing_of_its_sender() {
 
 #[tokio::test]
 async fn leaving_in_every_way_ends_typing() {
-    let server = Server::start(&[]).await;
+    // So long that it is not the lease that ends.
+    let server = Server::start(&[("--typing-lease", "10m")]).await;
     let (mut ada, mut bob, room) = scene(&server).await;
     for action in ["leave_conversation", "leave_group"] {
         start(&mut bob, &room).await;

@@ -27,6 +27,13 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Response {
     request(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")).await
 }
 
+/// One sample of `/metrics`, by its name and labels.
+pub(crate) async fn metric(address: SocketAddr, name: &str) -> u64 {
+    let metrics = get(address, "/metrics").await.body;
+    let sample = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    sample.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().expect("a count")
+}
+
 /// Sends `head` as it is and reads one response.
 pub(crate) async fn request(address: SocketAddr, head: &str) -> Response {
     let mut raw = Raw::tcp(address).await;
