@@ -23,8 +23,6 @@ use crate::worker::{Shared, Workers};
 
 /// How often a drain looks whether it is over.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
-/// How many looks in a row must find no connection before the workers end.
-const QUIET_LOOKS: u32 = 3;
 
 /// Why a server did not start. The text says what to do.
 #[derive(Debug)]
@@ -99,6 +97,7 @@ impl Server {
             minter,
             issuer: config.auth.issuer.clone(),
             audience: config.auth.audience.clone(),
+            last_check: tokio::sync::Mutex::default(),
             is_draining: AtomicBool::new(false),
         };
         Ok(Self { listener, address, http: Rc::new(http) })
@@ -126,14 +125,11 @@ impl Server {
         http.workers.drain();
         let drain_time = http.shared.limits.drain_time.min(OFF_TIME);
         let deadline = Instant::now() + drain_time;
-        // A worker whose own connections are gone still owns rooms that others wait for: all of them end together. A connection
-        // on its way to another worker is counted by neither, so that one look is not enough.
-        let mut quiet_looks = 0;
-        while quiet_looks < QUIET_LOOKS && Instant::now() < deadline {
+        // A worker whose own connections are gone still owns rooms that others wait for: all of them end together.
+        while http.shared.connections() > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_POLL).await;
-            quiet_looks = if http.workers.connections() == 0 { quiet_looks + 1 } else { 0 };
         }
-        match http.workers.connections() {
+        match http.shared.connections() {
             0 => tracing::info!("stopped"),
             connections => tracing::warn!(connections, "the drain time is over; the connections that are left are cut"),
         }

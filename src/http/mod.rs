@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -33,6 +33,8 @@ pub(crate) use listener::accept_forever;
 
 /// Longest request head; a token of 8 KiB and a browser's headers fit.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How long an answer of the store to `/readyz` holds.
+const READY_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time the store may take to answer `/readyz`.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -49,6 +51,8 @@ pub(crate) struct Http {
     pub(crate) minter: Option<Minter>,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
+    /// When the store was asked last whether it answers, and whether it did.
+    pub(crate) last_check: tokio::sync::Mutex<Option<(Instant, bool)>>,
     /// Turns true once, when the server stops.
     pub(crate) is_draining: AtomicBool,
 }
@@ -76,12 +80,12 @@ impl Http {
             Ok(Err(error)) => return tracing::debug!(%error, "a request was not one"),
             Err(_) => return tracing::debug!("a request took too long"),
         };
-        let Some(upgrade::Accepted { identity, address }) = accepted.take() else { return };
+        let Some(upgrade::Accepted { identity, admission, address }) = accepted.take() else { return };
         match parts.io.into_inner().into_std() {
             Ok(stream) => {
                 let received = parts.read_buf.to_vec();
                 let address = address.unwrap_or_else(|| peer.ip().to_canonical());
-                self.workers.adopt(Upgraded { stream, address, received, identity });
+                self.workers.adopt(Upgraded { stream, admission, address, received, identity });
             }
             Err(error) => tracing::warn!(%error, "a socket could not be taken over"),
         }
@@ -106,20 +110,30 @@ impl Http {
         }
     }
 
-    /// Whether new clients should come here: not while draining, nor while the store does not answer.
+    /// Whether new clients should come here: not while draining, nor while the store does not answer. The store is asked at most
+    /// once a second: it writes and syncs to answer.
     async fn ready(&self) -> Response<Body> {
         if self.is_draining() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
+        let mut last = self.last_check.lock().await;
+        let is_fresh = last.is_some_and(|(at, _)| at.elapsed() < READY_INTERVAL);
+        if !is_fresh {
+            *last = Some((Instant::now(), self.is_store_answering().await));
+        }
+        match *last {
+            Some((_, true)) => text(StatusCode::OK, "ready\n"),
+            Some((_, false)) | None => text(StatusCode::SERVICE_UNAVAILABLE, "the store is not answering\n"),
+        }
+    }
+
+    async fn is_store_answering(&self) -> bool {
         let (sender, receiver) = oneshot::channel();
         self.shared.store.check(Box::new(move |result| {
             // Nobody waits any longer: the answer came too late.
             let _too_late = sender.send(result);
         }));
-        match tokio::time::timeout(READY_TIMEOUT, receiver).await {
-            Ok(Ok(Ok(()))) => text(StatusCode::OK, "ready\n"),
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the store is not answering\n"),
-        }
+        matches!(tokio::time::timeout(READY_TIMEOUT, receiver).await, Ok(Ok(Ok(()))))
     }
 
     fn is_draining(&self) -> bool {

@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::auth::Identity;
+use crate::worker::Admission;
 
 use super::{Body, Http, text};
 
@@ -23,6 +24,8 @@ const SUBPROTOCOL: &str = "parlor.v1";
 pub(super) struct Accepted {
     /// Who it is, if the request carried a good token.
     pub(super) identity: Option<Identity>,
+    /// Its place among the connections.
+    pub(super) admission: Admission,
     /// The client's address as the trusted proxies tell it.
     pub(super) address: Option<IpAddr>,
 }
@@ -40,8 +43,8 @@ impl Slot {
 pub(super) fn answer(http: &Http, request: Request<Incoming>, slot: &Slot) -> Response<Body> {
     let address = forwarded_for(request.headers(), http.trusted_proxies);
     match accept(http, request) {
-        Ok((response, identity)) => {
-            *slot.0.borrow_mut() = Some(Accepted { identity, address });
+        Ok((response, identity, admission)) => {
+            *slot.0.borrow_mut() = Some(Accepted { identity, admission, address });
             response
         }
         Err(response) => {
@@ -53,7 +56,7 @@ pub(super) fn answer(http: &Http, request: Request<Incoming>, slot: &Slot) -> Re
 
 type Refusal = Box<Response<Body>>;
 
-fn accept(http: &Http, mut request: Request<Incoming>) -> Result<(Response<Body>, Option<Identity>), Refusal> {
+fn accept(http: &Http, mut request: Request<Incoming>) -> Result<(Response<Body>, Option<Identity>, Admission), Refusal> {
     if request.method() != Method::GET {
         return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET\n", Some((ALLOW, "GET"))));
     }
@@ -62,10 +65,10 @@ fn accept(http: &Http, mut request: Request<Incoming>) -> Result<(Response<Body>
     if http.is_draining() {
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping\n", Some((RETRY_AFTER, "5"))));
     }
-    if http.workers.connections() >= http.shared.limits.max_connections {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n", Some((RETRY_AFTER, "5"))));
-    }
     let identity = authenticate(http, request.headers())?;
+    let Some(admission) = http.shared.admit() else {
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n", Some((RETRY_AFTER, "5"))));
+    };
     let offers_subprotocol = offers_subprotocol(request.headers());
     // Its future would hand out hyper's wrapped stream; the raw one comes from hyper itself when this response is written.
     let Ok((accepted, _hypers_own_way)) = upgrade(&mut request) else {
@@ -75,13 +78,13 @@ fn accept(http: &Http, mut request: Request<Incoming>) -> Result<(Response<Body>
     if offers_subprotocol {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    Ok((response, identity))
+    Ok((response, identity, admission))
 }
 
 fn check_origin(http: &Http, headers: &HeaderMap) -> Result<(), Refusal> {
     let text_of = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
-    // Two Origin headers are no browser's: what one of them says proves nothing.
-    let is_single = headers.get_all(ORIGIN).iter().count() <= 1;
+    // Two Origin or Host headers are no browser's: what one of them says proves nothing.
+    let is_single = [ORIGIN, HOST].iter().all(|name| headers.get_all(name).iter().count() <= 1);
     if is_single && http.origins.allows(text_of(ORIGIN), text_of(HOST)) {
         return Ok(());
     }
@@ -101,7 +104,8 @@ fn check_handshake(request: &Request<Incoming>) -> Result<(), Refusal> {
     }
     let keys: Vec<_> = headers.get_all(SEC_WEBSOCKET_KEY).iter().collect();
     let is_key = matches!(keys.as_slice(), [key] if is_nonce(key.as_bytes()));
-    if !is_key || request.version() != Version::HTTP_11 || !headers.contains_key(HOST) {
+    let is_host_single = headers.get_all(HOST).iter().count() == 1;
+    if !is_key || request.version() != Version::HTTP_11 || !is_host_single {
         let message = "a handshake needs HTTP/1.1, Host and a Sec-WebSocket-Key of 16 bytes in base64\n";
         return Err(refuse(StatusCode::BAD_REQUEST, message, None));
     }

@@ -8,6 +8,7 @@ use crate::protocol::UserId;
 use crate::protocol::frame::Decoder;
 use crate::rooms::Moment;
 
+use super::context::Admission;
 use super::input::ConnectionKey;
 use super::outbox::Outbox;
 use super::poller::Interest;
@@ -66,12 +67,22 @@ pub(super) struct Misdeeds {
     pub(super) since: Moment,
     pub(super) errors: u32,
     pub(super) refusals: u32,
+    /// Until when the last refusal told to wait: who asks again sooner does not listen.
+    pub(super) wait_until: Moment,
     pub(super) pings: u32,
+}
+
+/// What a connection is made of.
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    pub(super) admission: Admission,
+    pub(super) address: IpAddr,
 }
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
+    pub(super) admission: Admission,
     pub(super) address: IpAddr,
     pub(super) key: ConnectionKey,
     pub(super) phase: Phase,
@@ -96,9 +107,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, address: IpAddr, key: ConnectionKey, phase: Phase, now: Moment) -> Self {
+    pub(super) fn new(socket: Socket, key: ConnectionKey, phase: Phase, now: Moment) -> Self {
+        let Socket { stream, admission, address } = socket;
         Self {
             stream,
+            admission,
             address,
             key,
             phase,

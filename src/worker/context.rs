@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::auth::{InviteKey, Verifier};
@@ -30,6 +31,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Zero of [`Moment`].
     pub started: Instant,
+    /// Connections that were admitted and have not ended, wherever they are on their way.
+    admitted: Arc<AtomicUsize>,
     /// Wrong invite codes by address.
     pub(super) invite_guard: InviteGuard,
 }
@@ -38,12 +41,52 @@ impl Shared {
     /// Puts together what all workers use.
     pub fn new(limits: Limits, store: Arc<dyn Store>, verifier: Verifier, invites: InviteKey, workers: usize) -> Self {
         let invite_guard = InviteGuard::new(Rate::per_minute(limits.invite_attempts_per_minute));
-        Self { limits, store, verifier, invites, metrics: Metrics::new(workers), started: Instant::now(), invite_guard }
+        Self {
+            limits,
+            store,
+            verifier,
+            invites,
+            metrics: Metrics::new(workers),
+            started: Instant::now(),
+            admitted: Arc::default(),
+            invite_guard,
+        }
+    }
+
+    /// Admits one more connection, unless there are `max_connections`.
+    pub(crate) fn admit(&self) -> Option<Admission> {
+        let max_connections = self.limits.max_connections;
+        let one_more = |count: usize| (count < max_connections).then_some(count + 1);
+        self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Admission(Arc::clone(&self.admitted)))
+    }
+
+    /// Number of connections.
+    pub fn connections(&self) -> usize {
+        self.admitted.load(Ordering::Relaxed)
     }
 
     /// The wall clock.
     pub fn wall_clock(&self) -> UnixMillis {
         to_millis(since_epoch())
+    }
+}
+
+/// Counts one connection until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Admission(Arc<AtomicUsize>);
+
+#[cfg(test)]
+impl Admission {
+    /// The only one of its count.
+    pub(super) fn alone() -> Self {
+        Self(Arc::new(AtomicUsize::new(1)))
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

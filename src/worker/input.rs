@@ -10,6 +10,8 @@ use crate::protocol::{ConversationId, LogEvent, MessageId, Seq, UnixMillis, User
 use crate::rooms::RoomSnapshot;
 use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, MessageRange, ReadMark, StoreError};
 
+use super::context::Admission;
+
 /// Names a connection of one worker; a later connection in the same place has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionKey {
@@ -105,6 +107,7 @@ pub(crate) struct Announcement {
 /// A WebSocket after its handshake.
 pub(crate) struct Upgraded {
     pub(crate) stream: TcpStream,
+    pub(crate) admission: Admission,
     pub(crate) address: IpAddr,
     /// What the client sent right behind its handshake.
     pub(crate) received: Vec<u8>,

@@ -1,6 +1,6 @@
 //! How connections come and go: from a handshake to a user's home, and from a close to a user's absence.
 
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,8 @@ use crate::auth::Identity;
 use crate::protocol::frame::{Decoder, push_close, push_close_echo};
 use crate::protocol::request::ActionName;
 use crate::protocol::{CloseCode, ConversationId, UserId, encode};
-use crate::rooms::Moment;
 
-use super::connection::{Connection, Joined, Phase, Session};
+use super::connection::{Connection, Joined, Phase, Session, Socket};
 use super::context::Context;
 use super::input::{Arrival, Asked, ConnectionKey, Input, PresenceChange, RoomInput, SessionInput, Upgraded};
 use super::outgoing::push;
@@ -30,20 +29,13 @@ impl Sessions {
             return;
         }
         let phase = Phase::Anonymous { until: context.now + context.limits().auth_timeout };
-        let Upgraded { stream, address, received, identity: _ } = upgraded;
-        let Some(key) = self.register(phase, context.now, stream, address, context) else { return };
+        let Upgraded { stream, admission, address, received, identity: _ } = upgraded;
+        let Some(key) = self.register(phase, Socket { stream, admission, address }, context) else { return };
         self.take_received(key, received, context);
     }
 
-    fn register(
-        &mut self,
-        phase: Phase,
-        now: Moment,
-        stream: TcpStream,
-        address: IpAddr,
-        context: &mut Context,
-    ) -> Option<ConnectionKey> {
-        let key = self.connections.insert(|key| Connection::new(stream, address, key, phase, now));
+    fn register(&mut self, phase: Phase, socket: Socket, context: &mut Context) -> Option<ConnectionKey> {
+        let key = self.connections.insert(|key| Connection::new(socket, key, phase, context.now));
         let connection = self.connections.get_mut(key)?;
         if let Err(error) = self.poller.add(&connection.stream, key.to_u64(), Interest::READ) {
             tracing::warn!(%error, "a socket could not be watched; it is closed");
@@ -89,18 +81,18 @@ impl Sessions {
             return;
         }
         let unsent = connection.outbox.slices().flatten().copied().collect();
-        let Connection { stream, address, decoder, .. } = *connection;
-        let upgraded = Upgraded { stream, address, received: rest.to_vec(), identity: Some(identity) };
+        let Connection { stream, admission, address, decoder, .. } = *connection;
+        let upgraded = Upgraded { stream, admission, address, received: rest.to_vec(), identity: Some(identity) };
         let arrival = Arrival { upgraded, decoder, asked: Asked::ByAction(request_id), unsent };
         context.send_to_session(home, SessionInput::Arrived(Box::new(arrival)));
     }
 
     pub(super) fn handle_arrived(&mut self, arrival: Arrival, context: &mut Context) {
         let Arrival { upgraded, decoder, asked, unsent } = arrival;
-        let Upgraded { stream, address, received, identity } = upgraded;
+        let Upgraded { stream, admission, address, received, identity } = upgraded;
         let Some(identity) = identity else { return };
         let phase = Phase::Anonymous { until: context.now + context.limits().auth_timeout };
-        let Some(key) = self.register(phase, context.now, stream, address, context) else { return };
+        let Some(key) = self.register(phase, Socket { stream, admission, address }, context) else { return };
         if let Some(connection) = self.connections.get_mut(key) {
             connection.decoder = decoder;
             if !unsent.is_empty() {
@@ -316,6 +308,9 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
+    use std::net::TcpStream;
+
+    use super::super::context::Admission;
     use super::*;
     use crate::auth::{AuthConfig, InviteKey, Secret, Verifier};
     use crate::protocol::{Limits, UnixMillis};
@@ -338,7 +333,8 @@ mod tests {
     fn upgraded(identity: Option<Identity>) -> (UnixStream, Upgraded) {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let stream = TcpStream::from(OwnedFd::from(theirs));
-        (ours, Upgraded { stream, address: Ipv4Addr::LOCALHOST.into(), received: Vec::new(), identity })
+        let admission = Admission::alone();
+        (ours, Upgraded { stream, admission, address: Ipv4Addr::LOCALHOST.into(), received: Vec::new(), identity })
     }
 
     fn ann() -> Identity {

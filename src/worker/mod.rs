@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use context::Admission;
 pub use context::Shared;
 pub(crate) use input::Upgraded;
 use input::{Input, SessionInput};
@@ -95,12 +96,6 @@ impl Workers {
             start.recv().map_err(std::io::Error::other)??;
         }
         Ok(Self { mailboxes, shared, threads: Mutex::new(threads), next: AtomicUsize::new(0) })
-    }
-
-    /// Number of connections on all workers.
-    pub fn connections(&self) -> usize {
-        let count = |index| self.shared.metrics.worker(index).connections.get();
-        usize::try_from((0..self.mailboxes.len()).map(count).sum::<u64>()).unwrap_or(usize::MAX)
     }
 
     /// Hands a socket that has done its handshake to the worker with the fewest connections.

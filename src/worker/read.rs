@@ -62,7 +62,10 @@ impl Sessions {
         }
         if connection.partial.is_empty() {
             let mut scratch = std::mem::take(&mut self.scratch);
-            self.drive(key, &mut scratch[..read], context);
+            let used = self.drive(key, &mut scratch[..read], context);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.partial.extend_from_slice(&scratch[used..read]);
+            }
             self.scratch = scratch;
         } else {
             connection.partial.extend_from_slice(&self.scratch[..read]);
@@ -77,23 +80,28 @@ impl Sessions {
             return;
         }
         let mut received = std::mem::take(&mut connection.partial);
-        self.drive(key, &mut received, context);
+        let used = self.drive(key, &mut received, context);
+        if let Some(connection) = self.connections.get_mut(key)
+            && used < received.len()
+        {
+            // The buffer itself goes back: a frame that drips in is not copied for each drop.
+            received.drain(..used);
+            let wanted = std::mem::replace(&mut connection.partial, received).capacity();
+            connection.partial.reserve_exact(wanted.saturating_sub(connection.partial.len()));
+        }
         let Some(connection) = self.connections.get_mut(key) else { return };
         let interest = Interest { read: !connection.is_paused, ..connection.interest };
         Self::set_interest(&self.poller, connection, interest);
     }
 
-    /// Handles every whole frame in `received` and keeps the rest.
-    fn drive(&mut self, key: ConnectionKey, received: &mut [u8], context: &mut Context) {
-        let Some(mut parser) = self.parser.take() else { return };
+    /// Handles every whole frame in `received`; how many bytes are of no more use.
+    fn drive(&mut self, key: ConnectionKey, received: &mut [u8], context: &mut Context) -> usize {
+        let mut parser = self.parser.take().expect("frames are driven one connection after the other");
         let drive = self.drive_frames(key, received, &mut parser, context);
         self.parser = Some(parser);
-        let Drive::Used(used) = drive else { return };
-        let rest = &received[used..];
-        if let Some(connection) = self.connections.get_mut(key)
-            && !rest.is_empty()
-        {
-            connection.partial.extend_from_slice(rest);
+        match drive {
+            Drive::Used(used) => used,
+            Drive::Over => received.len(),
         }
     }
 

@@ -412,8 +412,11 @@ impl Sessions {
         self.push_frame(key, &frame);
         let max_refusals = context.limits().max_rate_limited_per_minute;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let misdeeds = connection.misdeeds(context.now);
-        misdeeds.refusals += 1;
+        let now = context.now;
+        let misdeeds = connection.misdeeds(now);
+        // Who waits as long as they were told is no nuisance, however often they come too early for the next.
+        misdeeds.refusals += u32::from(now < misdeeds.wait_until);
+        misdeeds.wait_until = now + retry_after;
         if misdeeds.refusals as usize > max_refusals {
             self.close(key, CloseCode::RateLimited, context);
         }

@@ -17,7 +17,7 @@ use super::join::Attendance;
 use super::room_entry::{RoomEntry, conversation_payload, read_end};
 
 /// How long a room without an audience stays in memory.
-const ROOM_IDLE_TIME: Duration = Duration::from_secs(30);
+const ROOM_IDLE_TIME: Duration = Duration::from_secs(10);
 /// Most inputs that wait for a room to be opened; past it requests are refused with `unavailable`.
 const MAX_WAITING: usize = 16_384;
 

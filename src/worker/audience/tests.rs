@@ -11,7 +11,8 @@ use crate::metrics::WorkerMetrics;
 use crate::protocol::UnixMillis;
 use crate::protocol::UserId;
 use crate::rooms::Moment;
-use crate::worker::connection::{Connection, Phase, Session};
+use crate::worker::connection::{Connection, Phase, Session, Socket};
+use crate::worker::context::Admission;
 use crate::worker::input::ConnectionKey;
 
 const ROOM: ConversationId = ConversationId::from_bytes([1; 16]);
@@ -39,7 +40,9 @@ impl Hall {
             typing: None,
         };
         let (stream, address) = (TcpStream::from(OwnedFd::from(stream)), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        self.connections.insert(|key| Connection::new(stream, address, key, Phase::Live(session), Moment::default()))
+        let admission = Admission::alone();
+        self.connections
+            .insert(|key| Connection::new(Socket { stream, admission, address }, key, Phase::Live(session), Moment::default()))
     }
 
     fn parts(&mut self) -> (&mut Audiences, Outgoing<'_>) {

@@ -168,6 +168,7 @@ impl Simulation {
             expires_at: UnixMillis::new(START + 1_000_000_000),
         };
         let upgraded = Upgraded {
+            admission: super::context::Admission::alone(),
             stream: TcpStream::from(OwnedFd::from(theirs)),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             received: Vec::new(),
