@@ -62,6 +62,8 @@ limit_args! {
         max_outbox_bytes: Bytes = "1m", "PARLOR_MAX_OUTBOX_BYTES";
         /// Most members of one conversation. 0: no limit
         max_members: Count = "10000", "PARLOR_MAX_MEMBERS";
+        /// Most conversations that one user is a member of. 0: no limit
+        max_conversations_per_user: Count = "5000", "PARLOR_MAX_CONVERSATIONS_PER_USER";
         /// Joined connections of a conversation past which typing is not announced in it. 0: no limit
         typing_max_joined: Count = "100", "PARLOR_TYPING_MAX_JOINED";
         /// Errors of its own making in a minute, past which a connection is closed. 0: no limit
@@ -93,6 +95,8 @@ limit_args! {
         action_burst: Rate = "100", "PARLOR_ACTION_BURST";
         /// Wrong invite codes each minute, for each user and for each address. 0: no limit
         invite_attempts_per_minute: Rate = "10", "PARLOR_INVITE_ATTEMPTS_PER_MINUTE";
+        /// Conversations and groups that one user may create each minute. 0: no limit
+        creations_per_minute: Rate = "60", "PARLOR_CREATIONS_PER_MINUTE";
     }
     /// How long.
     TimeLimits, times, "Limits: time" {

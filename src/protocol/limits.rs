@@ -70,6 +70,9 @@ pub struct Limits {
     pub max_connections: usize,
     /// Most members of one conversation. More is `limit_exceeded`.
     pub max_members: usize,
+    /// Most conversations that one user is a member of. More is `limit_exceeded`. It bounds what `load_conversations` reads, which
+    /// is all of them for any page, and anybody may add anybody.
+    pub max_conversations_per_user: usize,
     /// Most bytes waiting to be sent to one connection; past it, close 4003.
     pub max_outbox_bytes: usize,
     /// Longest time in which a connection with waiting bytes takes none of them; past it, close 4003.
@@ -86,6 +89,8 @@ pub struct Limits {
     pub action_burst: u32,
     /// Wrong invite codes each minute, for each user and for each address. 0: no limit.
     pub invite_attempts_per_minute: u32,
+    /// Conversations and groups that one user may create each minute. 0: no limit.
+    pub creations_per_minute: u32,
     /// Errors of one connection's own making in a minute before close 4500.
     pub max_errors_per_minute: usize,
     /// Refusals by a rate limit of one connection in a minute before close 4008.
@@ -126,6 +131,7 @@ impl Default for Limits {
             max_connections_per_user: 16,
             max_connections: OFF,
             max_members: 10_000,
+            max_conversations_per_user: 5_000,
             max_outbox_bytes: 1024 * 1024,
             max_outbox_age: Duration::from_secs(10),
             recovery_limit: 500,
@@ -134,6 +140,7 @@ impl Default for Limits {
             actions_per_second: 30,
             action_burst: 100,
             invite_attempts_per_minute: 10,
+            creations_per_minute: 60,
             max_errors_per_minute: 60,
             max_rate_limited_per_minute: 300,
             max_pings_per_minute: 600,
