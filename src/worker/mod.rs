@@ -19,6 +19,7 @@ mod mailbox;
 mod outbox;
 mod outgoing;
 mod pace;
+mod pages;
 mod poller;
 mod read;
 mod requests;

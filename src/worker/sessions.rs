@@ -27,6 +27,7 @@ pub(super) struct LocalUser {
     pub(super) messages: Schedule,
     pub(super) actions: Schedule,
     pub(super) invites: Schedule,
+    pub(super) creations: Schedule,
 }
 
 /// The allowances that `Limits` amount to.
@@ -34,6 +35,7 @@ pub(super) struct Rates {
     pub(super) messages: Rate,
     pub(super) actions: Rate,
     pub(super) invites: Rate,
+    pub(super) creations: Rate,
 }
 
 /// Connections, users and audiences of one worker.
@@ -70,6 +72,7 @@ impl Sessions {
                 messages: Rate::per_second(limits.messages_per_second, limits.message_burst),
                 actions: Rate::per_second(limits.actions_per_second, limits.action_burst),
                 invites: Rate::per_minute(limits.invite_attempts_per_minute),
+                creations: Rate::per_minute(limits.creations_per_minute),
             },
             dirty: Vec::new(),
             resumable: Vec::new(),

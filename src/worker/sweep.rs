@@ -40,7 +40,8 @@ impl Sessions {
         }
         let now = context.now;
         self.users.retain(|_, user| {
-            let is_idle = user.messages.is_idle(now) && user.actions.is_idle(now) && user.invites.is_idle(now);
+            let schedules = [user.messages, user.actions, user.invites, user.creations];
+            let is_idle = schedules.iter().all(|schedule| schedule.is_idle(now));
             !user.connections.is_empty() || !is_idle
         });
         context.metrics().users.set(self.users.len() as u64);

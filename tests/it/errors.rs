@@ -381,3 +381,21 @@ async fn unavailable_while_the_store_cannot_write_and_a_retry_stores_once() {
     assert_eq!(history(&mut ada, &room).await.len(), 1);
     assert_eq!(list(&ada.ok("load_conversations", json!({})).await, "conversations").len(), 1);
 }
+
+#[tokio::test]
+async fn rate_limited_says_when_one_user_may_create_again() {
+    let server = Server::start(&[("--creations-per-minute", "3")]).await;
+    let mut ada = Client::login(&server, "ada").await;
+    for _ in 0..2 {
+        group(&mut ada, &[]).await;
+    }
+    ada.ok("create_conversation", json!({"memberIds": ["bob"]})).await;
+    for (action, payload) in [("create_group", json!({"name": "x"})), ("create_conversation", json!({"memberIds": ["cyd"]}))] {
+        let failure = ada.fails(action, payload, "rate_limited").await;
+        assert!((1..=20_000).contains(&failure.retry_after_ms.expect("says when")));
+    }
+    let mut again = Client::login(&server, "ada").await;
+    again.fails("create_group", json!({"name": "x"}), "rate_limited").await;
+    let mut bob = Client::login(&server, "bob").await;
+    group(&mut bob, &[]).await;
+}

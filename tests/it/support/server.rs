@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, watch};
 use super::{token, within};
 
 /// Rates that no test runs into by accident; the tests about them set their own.
-const DEFAULTS: [(&str, &str); 10] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("--listen", "127.0.0.1:0"),
     // Two, on any machine, so that what crosses from worker to worker is exercised.
     ("--workers", "2"),
     ("--messages-per-second", "0"),
     ("--actions-per-second", "0"),
     ("--invite-attempts-per-minute", "0"),
+    ("--creations-per-minute", "0"),
     ("--max-errors-per-minute", "0"),
     ("--max-rate-limited-per-minute", "0"),
     ("--max-pings-per-minute", "0"),
