@@ -146,6 +146,43 @@ fn only_the_owner_can_read_the_files() {
     }
 }
 
+/// How many file descriptors of this process are open on files below `directory`.
+fn descriptors(directory: &Path) -> usize {
+    let open = Path::new("/proc/self/fd").read_dir().expect("Linux");
+    // One that is closed meanwhile is another test's.
+    open.filter_map(|entry| entry.ok()?.path().read_link().ok()).filter(|file| file.starts_with(directory)).count()
+}
+
+#[test]
+fn every_file_descriptor_is_held_from_the_start() {
+    let (directory, path) = directory();
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, FOLDED).expect("opens"));
+    let at_first = descriptors(directory.path());
+    let conversation = subject.group(&["ann", "bob"]);
+    let store = subject.store();
+    with_the_writer_stopped(store, || {
+        let view = |_| start(|done| store.load_conversation(conversation, user("ann"), done));
+        let started: Vec<_> = (0..100).map(view).collect();
+        assert!(started.iter().all(|view| outcome(view).is_ok()));
+    });
+    for _ in 0..50 {
+        subject.say(conversation, "ann", "x");
+        subject.page("bob", None, 9);
+    }
+    assert_eq!(descriptors(directory.path()), at_first);
+}
+
+#[test]
+fn no_connection_needs_a_temporary_file() {
+    let (_directory, path) = directory();
+    let database = open::open(&path, Duration::ZERO).expect("opens");
+    let reader = open::open_reader(&path, Duration::ZERO).expect("opens");
+    for connection in [&database.writer, &reader] {
+        let in_memory = connection.pragma_query_value(None, "temp_store", |row| row.get::<_, i64>(0));
+        assert_eq!(in_memory, Ok(2));
+    }
+}
+
 #[test]
 fn a_missing_directory_is_named() {
     let (directory, _) = directory();
