@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use parlor::protocol::{ConversationId, ConversationKind, MessageId, UnixMillis, UserId};
-use parlor::store::{MemoryStore, NewConversation, NewMessage, SqliteStore, Store};
+use parlor::store::{MemoryStore, NewConversation, NewMessage, SqliteStore, Store, StoreLimits};
 
 /// Linux counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
@@ -25,7 +25,7 @@ fn main() {
             let directory = tempfile::tempdir_in(setting("DIRECTORY", std::env::temp_dir())).expect("a directory");
             let store: Box<dyn Store> = match store_name {
                 "memory" => Box::new(MemoryStore::new()),
-                _ => Box::new(SqliteStore::open(&directory.path().join("bench.db"), 100).expect("opens")),
+                _ => Box::new(SqliteStore::open(&directory.path().join("bench.db"), StoreLimits::default()).expect("opens")),
             };
             let conversations = create(&*store, if run == "paced" { 50 } else { 500 });
             match run {

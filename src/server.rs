@@ -74,12 +74,10 @@ impl Server {
         let data_error = |error| StartError::Data(config.data.clone(), error);
         let limits = &config.limits;
         let (store, invites): (Arc<dyn Store>, InviteKey) = match &config.database {
-            DatabaseUrl::Memory => {
-                (Arc::new(MemoryStore::with_max_members(limits.max_members)), InviteKey::random().map_err(data_error)?)
-            }
+            DatabaseUrl::Memory => (Arc::new(MemoryStore::with_limits(limits.into())), InviteKey::random().map_err(data_error)?),
             DatabaseUrl::Sqlite(path) => {
                 let invites = InviteKey::load_or_create(&config.data).map_err(data_error)?;
-                (Arc::new(SqliteStore::open(path, limits.max_members).map_err(StartError::Store)?), invites)
+                (Arc::new(SqliteStore::open(path, limits.into()).map_err(StartError::Store)?), invites)
             }
         };
         let listen_error = |error| StartError::Listen(config.listen, error);

@@ -48,7 +48,7 @@ error_codes! {
     Conflict = "conflict", retryable: false;
     /// Too fast; `retryAfterMs` says when to try again.
     RateLimited = "rate_limited", retryable: true;
-    /// Too many joined conversations, members, connections.
+    /// Too many joined conversations, members, conversations of a member.
     LimitExceeded = "limit_exceeded", retryable: false;
     /// The store or broker is not answering; retry with the same `clientMessageId`.
     Unavailable = "unavailable", retryable: true;

@@ -18,6 +18,10 @@
 //!   computed in O(1) for each conversation. A conversation's first members start with `read_seq` 0. Sending moves no mark.
 //! - **Names.** A member's name is the one last given to [`Store::put_user`], or their id. An event keeps the name of its time:
 //!   the given one in a message and in `MemberJoined`, the member's in `MemberLeft`.
+//! - **Limits.** Nobody joins a conversation that has `max_members`, or becomes a member of more than
+//!   `max_conversations_per_user` conversations; see [`StoreLimits`]. What is refused for a limit changes nothing, for anybody
+//!   named in it. Where nothing has to change, for a direct conversation that exists and a member who joins again, no limit counts.
+//!   A conversation that is full is so for everybody, whatever else they are in.
 //! - **Order of members** is that of joining; the first ones in the order in which they were given.
 
 #[cfg(test)]
@@ -27,7 +31,9 @@ pub mod sqlite;
 
 use std::sync::Arc;
 
-use crate::protocol::{ConversationId, ConversationKind, IdTime, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId};
+use crate::protocol::{
+    ConversationId, ConversationKind, IdTime, Limits, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId,
+};
 pub use crate::rooms::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 
 pub use memory::MemoryStore;
@@ -47,8 +53,35 @@ pub enum StoreError {
     Forbidden,
     /// The conversation has as many members as it may have.
     MembersFull,
+    /// The user, or somebody named for a new conversation, is in as many conversations as one may be.
+    TooManyConversations,
     /// The store is not answering, or its queue is full; the outcome of a write is not known.
     Unavailable,
+}
+
+/// How many members a conversation has at most, and a user conversations. Each is 1 or more, or [`OFF`]. What a store holds
+/// already is kept when a limit is lowered.
+///
+/// [`OFF`]: crate::protocol::limits::OFF
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Most members of a conversation past which nobody joins it by code. Who creates one names the members, and is not held to it
+    /// here.
+    pub max_members: usize,
+    /// Most conversations that one user is a member of: what listing a user's conversations reads.
+    pub max_conversations_per_user: usize,
+}
+
+impl From<&Limits> for StoreLimits {
+    fn from(limits: &Limits) -> Self {
+        Self { max_members: limits.max_members, max_conversations_per_user: limits.max_conversations_per_user }
+    }
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self::from(&Limits::default())
+    }
 }
 
 /// A message to append.
@@ -224,11 +257,11 @@ pub trait Store: Send + Sync {
     /// Moves a member's watermark forward, at most to the head. `Err`: `NotFound`, `Unavailable`.
     fn mark_read(&self, conversation: ConversationId, user: UserId, seq: Seq, done: Done<ReadMark>);
 
-    /// Creates a conversation, or finds the two users' direct one. `Err`: `Unavailable`.
+    /// Creates a conversation, or finds the two users' direct one. `Err`: `TooManyConversations` (of any member), `Unavailable`.
     fn create_conversation(&self, new: NewConversation, done: Done<Created>);
 
     /// Makes `user` a member of the group with this invite, reading from its present head on; the whole history is theirs to page.
-    /// A member already is told so, even when the group is full. `Err`: `NotFound`, `MembersFull`, `Unavailable`.
+    /// A member already is told so, even when the group is full. `Err`: `NotFound`, `MembersFull`, `TooManyConversations`, `Unavailable`.
     fn join_by_invite(&self, invite: InviteHash, user: UserId, name: Arc<str>, at: UnixMillis, done: Done<Joined>);
 
     /// Ends a membership. The last one leaves an empty group behind, which whoever joins next owns. `Err`: `NotFound`, `Forbidden` (a direct conversation), `Unavailable`.

@@ -274,6 +274,9 @@ fn explain(error: StoreError) -> (ErrorCode, &'static str) {
         }
         StoreError::Forbidden => (ErrorCode::Forbidden, "a direct conversation cannot be left"),
         StoreError::MembersFull => (ErrorCode::LimitExceeded, "the conversation has as many members as it may have"),
+        StoreError::TooManyConversations => {
+            (ErrorCode::LimitExceeded, "a member is in as many conversations as one may be; leave some first")
+        }
         StoreError::Unavailable => (ErrorCode::Unavailable, "the store is not answering; retry with the same clientMessageId"),
     }
 }

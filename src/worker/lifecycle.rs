@@ -322,7 +322,7 @@ mod tests {
         let secret = Secret::new(b"a secret of thirty-two bytes, or more").expect("long enough");
         let verifier = Verifier::new(&AuthConfig { secret: Some(secret), ..AuthConfig::default() }).expect("a good key");
         let invites = InviteKey::random().expect("random bytes");
-        let store = Arc::new(MemoryStore::with_max_members(10));
+        let store = Arc::new(MemoryStore::new());
         let shared = Arc::new(Shared::new(Limits::default(), store, verifier, invites, 2));
         let pairs = [mailbox::mailbox().expect("an eventfd"), mailbox::mailbox().expect("an eventfd")];
         let mailboxes: Arc<[_]> = pairs.iter().map(|(mailbox, _)| Arc::clone(mailbox)).collect();

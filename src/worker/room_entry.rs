@@ -172,7 +172,11 @@ impl RoomEntry {
         match error {
             StoreError::Unavailable => self.room.handle_doubt(context.now),
             StoreError::NotFound if self.room.is_member(asker.user.as_str()) => self.room.handle_doubt(context.now),
-            StoreError::NotFound | StoreError::Conflict | StoreError::Forbidden | StoreError::MembersFull => {}
+            StoreError::NotFound
+            | StoreError::Conflict
+            | StoreError::Forbidden
+            | StoreError::MembersFull
+            | StoreError::TooManyConversations => {}
         }
         context.refuse_by_store(asker, error);
     }

@@ -354,6 +354,32 @@ async fn limit_exceeded_by_members() {
 }
 
 #[tokio::test]
+async fn limit_exceeded_by_conversations_of_a_member() {
+    for database in ["sqlite", "memory:"] {
+        let files = tempfile::TempDir::new().expect("a temporary directory");
+        let url = if database == "sqlite" { format!("sqlite:{}/parlor.db", files.path().display()) } else { database.to_owned() };
+        let server = Server::start(&[("--max-conversations-per-user", "2"), ("--database", &url)]).await;
+        let mut ada = Client::login(&server, "ada").await;
+        let mut bob = Client::login(&server, "bob").await;
+        let direct = ada.ok("create_conversation", json!({"memberIds": ["bob"]})).await;
+        let (room, code) = group(&mut bob, &[]).await;
+        let (_, other_code) = group(&mut ada, &[]).await;
+        for (action, payload) in [
+            ("create_group", json!({"name": "One more", "memberIds": ["bob"]})),
+            ("create_conversation", json!({"memberIds": ["bob", "cyd"]})),
+            ("join_group", json!({"inviteCode": code})),
+        ] {
+            ada.fails(action, payload, "limit_exceeded").await;
+        }
+        let found = ada.ok("create_conversation", json!({"memberIds": ["bob"]})).await;
+        assert_eq!(found["conversation"]["id"], direct["conversation"]["id"]);
+        bob.fails("join_group", json!({"inviteCode": other_code}), "limit_exceeded").await;
+        bob.ok("leave_group", json!({"conversationId": room})).await;
+        bob.ok("join_group", json!({"inviteCode": other_code})).await;
+    }
+}
+
+#[tokio::test]
 async fn unavailable_while_the_store_cannot_write_and_a_retry_stores_once() {
     let files = tempfile::TempDir::new().expect("a temporary directory");
     let path = files.path().join("parlor.db");

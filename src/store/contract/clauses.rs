@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::paging::{contents, seqs};
 use super::{
-    MAX_MEMBERS, PATIENCE, Subject, at_seq, call, direct, fresh_conversation, fresh_message, group, outcome, start, text,
-    text_as, user,
+    LIMITS, PATIENCE, Subject, at_seq, call, direct, fresh_conversation, fresh_message, group, outcome, start, text, text_as,
+    user,
 };
 use crate::protocol::{LogEvent, Role, Seq, UnixMillis};
 use crate::store::{MessageRange, NewMessage, StoreError};
@@ -281,8 +281,8 @@ pub(crate) fn joining_twice_is_no_second_event(open: Open) {
 pub(crate) fn a_full_group_cannot_be_joined(open: Open) {
     let subject = open();
     let conversation = subject.create(group(&["ann"], Some([4; 32]))).conversation;
-    let strangers: Vec<String> = (1..=MAX_MEMBERS).map(|number| format!("user-{number}")).collect();
-    let (fit, too_many) = strangers.split_at(MAX_MEMBERS - 1);
+    let strangers: Vec<String> = (1..=LIMITS.max_members).map(|number| format!("user-{number}")).collect();
+    let (fit, too_many) = strangers.split_at(LIMITS.max_members - 1);
     for who in fit {
         subject.join([4; 32], who).expect("room for one more");
     }
@@ -296,6 +296,74 @@ pub(crate) fn an_unknown_invite_is_not_found(open: Open) {
     let subject = open();
     subject.create(group(&["ann"], Some([5; 32])));
     assert_eq!(subject.join([6; 32], "bob").err(), Some(StoreError::NotFound));
+}
+
+const TOO_MANY: Option<StoreError> = Some(StoreError::TooManyConversations);
+
+/// Makes groups of this user alone until they are in as many conversations as one may be, and returns the last.
+fn fill(subject: &Subject, who: &str) -> crate::protocol::ConversationId {
+    let in_already = subject.page(who, None, 99).conversations.len();
+    let groups = in_already..LIMITS.max_conversations_per_user;
+    let made: Vec<_> = groups.map(|_| subject.group(&[who])).collect();
+    *made.last().expect("room for one more")
+}
+
+pub(crate) fn nobody_is_put_into_more_conversations_than_one_may_be_in(open: Open) {
+    let subject = open();
+    let last = fill(&subject, "bob");
+    for new in [group(&["bob"], None), group(&["ann", "bob", "cyd"], Some([13; 32])), direct("ann", "bob"), direct("bob", "ann")]
+    {
+        assert_eq!(subject.try_create(new).err(), TOO_MANY);
+    }
+    for who in ["ann", "cyd"] {
+        assert!(subject.page(who, None, 9).conversations.is_empty(), "{who} is in nothing that was refused");
+    }
+    assert_eq!(subject.join([13; 32], "dan").err(), Some(StoreError::NotFound), "nor is there a group to join");
+    subject.leave(last, "bob").expect("left");
+    assert!(!subject.create(direct("ann", "bob")).existed, "a refused direct conversation was not made");
+    assert_eq!(subject.try_create(group(&["ann", "bob"], None)).err(), TOO_MANY);
+}
+
+pub(crate) fn nobody_joins_more_conversations_than_one_may_be_in(open: Open) {
+    let subject = open();
+    let conversation = subject.create(group(&["ann"], Some([14; 32]))).conversation;
+    let last = fill(&subject, "bob");
+    assert_eq!(subject.join([14; 32], "bob").err(), TOO_MANY);
+    let room = subject.room(conversation, 9);
+    assert_eq!((room.head, room.members.len()), (Seq::ZERO, 1), "refused without an event");
+    assert_eq!(subject.view(conversation, "bob").err(), Some(StoreError::NotFound));
+    subject.leave(last, "bob").expect("left");
+    assert!(subject.join([14; 32], "bob").expect("joined").event.is_some());
+    for who in ["cyd", "dan"] {
+        subject.join([14; 32], who).expect("joined");
+    }
+    fill(&subject, "eve");
+    assert_eq!(subject.join([14; 32], "eve").err(), Some(StoreError::MembersFull), "a full group is full for everybody");
+}
+
+pub(crate) fn what_exists_is_found_by_who_is_in_as_many_conversations_as_one_may_be(open: Open) {
+    let subject = open();
+    let pair = subject.create(direct("ann", "bob")).conversation;
+    let invited = subject.create(group(&["ann", "bob"], Some([15; 32]))).conversation;
+    fill(&subject, "ann");
+    fill(&subject, "bob");
+    for new in [direct("ann", "bob"), direct("bob", "ann")] {
+        let found = subject.create(new);
+        assert_eq!((found.conversation, found.existed), (pair, true));
+    }
+    let joined = subject.join([15; 32], "bob").expect("still in");
+    assert_eq!((joined.conversation, joined.event), (invited, None));
+}
+
+pub(crate) fn places_in_one_batch_are_counted_one_by_one(open: Open) {
+    let subject = open();
+    let groups = 1 + LIMITS.max_conversations_per_user;
+    let create = |_| start(|done| subject.store().create_conversation(group(&["ann", "bob"], None), done));
+    let started: Vec<_> = (0..groups).map(create).collect();
+    let created: Vec<_> = started.iter().map(|answer| outcome(answer).map(|created| created.existed)).collect();
+    assert_eq!(created.iter().filter(|created| **created == Ok(false)).count(), groups - 1);
+    assert_eq!(created.iter().filter(|created| **created == Err(StoreError::TooManyConversations)).count(), 1);
+    assert_eq!(subject.page("ann", None, 99).conversations.len(), groups - 1);
 }
 
 pub(crate) fn a_leaving_owner_hands_over_to_the_longest_standing_member(open: Open) {

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use super::{
     Appended, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage, MessageRange,
-    NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError,
+    NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
 };
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, MessageId, Seq, UnixMillis, UserId};
 
-/// Stores under test let conversations be joined up to this many members.
-pub(crate) const MAX_MEMBERS: usize = 4;
+/// The limits of stores under test.
+pub(crate) const LIMITS: StoreLimits = StoreLimits { max_members: 4, max_conversations_per_user: 5 };
 /// Far longer than any operation takes: a callback that does not come fails the test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,7 +69,11 @@ impl Subject {
     }
 
     pub(crate) fn create(&self, new: NewConversation) -> Created {
-        call(|done| self.store().create_conversation(new, done)).expect("created")
+        self.try_create(new).expect("created")
+    }
+
+    pub(crate) fn try_create(&self, new: NewConversation) -> Result<Created, StoreError> {
+        call(|done| self.store().create_conversation(new, done))
     }
 
     pub(crate) fn group(&self, members: &[&str]) -> ConversationId {
@@ -222,6 +226,10 @@ macro_rules! contract_tests {
             clauses::joining_twice_is_no_second_event,
             clauses::a_full_group_cannot_be_joined,
             clauses::an_unknown_invite_is_not_found,
+            clauses::nobody_is_put_into_more_conversations_than_one_may_be_in,
+            clauses::nobody_joins_more_conversations_than_one_may_be_in,
+            clauses::what_exists_is_found_by_who_is_in_as_many_conversations_as_one_may_be,
+            clauses::places_in_one_batch_are_counted_one_by_one,
             clauses::a_leaving_owner_hands_over_to_the_longest_standing_member,
             clauses::an_empty_group_goes_to_whoever_joins_next,
             clauses::who_left_may_come_back,

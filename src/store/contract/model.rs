@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::MAX_MEMBERS;
+use super::LIMITS;
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Message, Role, Seq, UnixMillis, UserId};
 use crate::store::{
     Appended, ConversationCursor, ConversationView, Created, InviteHash, Joined, Left, MemberRecord, MessageRange,
@@ -83,13 +83,22 @@ impl Model {
         Ok(ReadMark { seq, unread: conversation.unread(user, seq), head, moved })
     }
 
-    pub(crate) fn create(&mut self, new: NewConversation) -> Created {
+    /// Whether the user could be in that many more conversations.
+    pub(crate) fn has_room(&self, user: &UserId, more: usize) -> bool {
+        let count = self.conversations.iter().filter(|conversation| conversation.index(user).is_ok()).count();
+        count + more <= LIMITS.max_conversations_per_user
+    }
+
+    pub(crate) fn create(&mut self, new: NewConversation) -> Result<Created, StoreError> {
         let same_pair = |other: &&ModelConversation| {
             other.new.kind == ConversationKind::Direct && new.members.iter().all(|member| other.new.members.contains(member))
         };
         let existing = self.conversations.iter().find(same_pair).filter(|_| new.kind == ConversationKind::Direct);
         if let Some(existing) = existing {
-            return Created { conversation: existing.new.id, existed: true };
+            return Ok(Created { conversation: existing.new.id, existed: true });
+        }
+        if !new.members.iter().all(|user| self.has_room(user, 1)) {
+            return Err(StoreError::TooManyConversations);
         }
         let role = |user: &UserId| match new.kind {
             ConversationKind::Group if *user == new.creator => Role::Owner,
@@ -98,7 +107,7 @@ impl Model {
         let members = new.members.iter().map(|user| (user.clone(), role(user), Seq::ZERO)).collect();
         let conversation = new.id;
         self.conversations.push(ModelConversation { new, log: Vec::new(), members });
-        Created { conversation, existed: false }
+        Ok(Created { conversation, existed: false })
     }
 
     pub(crate) fn join(
@@ -109,13 +118,17 @@ impl Model {
         at: UnixMillis,
     ) -> Result<Joined, StoreError> {
         let invited = |conversation: &&mut ModelConversation| conversation.new.invite == Some(invite);
+        let has_room = self.has_room(user, 1);
         let found = self.conversations.iter_mut().find(invited).ok_or(StoreError::NotFound)?;
         let conversation = found.new.id;
         if let Ok(index) = found.index(user) {
             return Ok(Joined { conversation, event: None, role: found.members[index].1 });
         }
-        if found.members.len() >= MAX_MEMBERS {
+        if found.members.len() >= LIMITS.max_members {
             return Err(StoreError::MembersFull);
+        }
+        if !has_room {
+            return Err(StoreError::TooManyConversations);
         }
         let role = if found.members.is_empty() { Role::Owner } else { Role::Member };
         let event = LogEvent::MemberJoined { conversation, seq: found.head().next(), user: user.clone(), name, at };

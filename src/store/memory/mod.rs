@@ -14,33 +14,33 @@ use hashbrown::{HashMap, HashSet};
 use self::conversation::{Conversation, Member};
 use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MemberRecord,
-    MessagePage, MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, message_of,
+    MessagePage, MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits, message_of,
 };
-use crate::protocol::{ConversationId, ConversationKind, Limits, LogEvent, Role, Seq, UnixMillis, UserId};
+use crate::protocol::{ConversationId, ConversationKind, LogEvent, Role, Seq, UnixMillis, UserId};
 
 /// Keeps all of it in memory, for as long as the process lives.
 pub struct MemoryStore {
     epoch: Arc<str>,
-    max_members: usize,
+    limits: StoreLimits,
     state: Mutex<State>,
 }
 
 impl MemoryStore {
-    /// An empty store with the default limit of members.
+    /// An empty store with the default limits.
     ///
     /// # Panics
     /// When the system has no randomness for the epoch.
     pub fn new() -> Self {
-        Self::with_max_members(Limits::default().max_members)
+        Self::with_limits(StoreLimits::default())
     }
 
-    /// An empty store whose conversations can be joined by code while they have fewer than `max_members` members.
+    /// An empty store.
     ///
     /// # Panics
     /// When the system has no randomness for the epoch.
-    pub fn with_max_members(max_members: usize) -> Self {
+    pub fn with_limits(limits: StoreLimits) -> Self {
         let epoch = super::new_epoch().expect("the system's random generator answers");
-        Self { epoch, max_members, state: Mutex::default() }
+        Self { epoch, limits, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,12 +116,24 @@ impl State {
         Ok((conversation, member))
     }
 
-    fn create(&mut self, new: NewConversation) -> Created {
-        if let (ConversationKind::Direct, [a, b]) = (new.kind, &new.members[..]) {
+    fn has_room(&self, user: &UserId, limits: StoreLimits) -> bool {
+        self.memberships.get(user).map_or(0, HashSet::len) < limits.max_conversations_per_user
+    }
+
+    fn create(&mut self, new: NewConversation, limits: StoreLimits) -> Result<Created, StoreError> {
+        let pair = if let (ConversationKind::Direct, [a, b]) = (new.kind, &new.members[..]) {
             let pair = if a < b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) };
             if let Some(&conversation) = self.directs.get(&pair) {
-                return Created { conversation, existed: true };
+                return Ok(Created { conversation, existed: true });
             }
+            Some(pair)
+        } else {
+            None
+        };
+        if !new.members.iter().all(|user| self.has_room(user, limits)) {
+            return Err(StoreError::TooManyConversations);
+        }
+        if let Some(pair) = pair {
             self.directs.insert(pair, new.id);
         }
         let mut conversation = Conversation::new(&new);
@@ -137,7 +149,7 @@ impl State {
             self.invites.insert(invite, new.id);
         }
         self.conversations.insert(new.id, conversation);
-        Created { conversation: new.id, existed: false }
+        Ok(Created { conversation: new.id, existed: false })
     }
 
     fn join(
@@ -146,15 +158,19 @@ impl State {
         user: UserId,
         name: Arc<str>,
         at: UnixMillis,
-        max: usize,
+        limits: StoreLimits,
     ) -> Result<Joined, StoreError> {
         let id = *self.invites.get(invite).ok_or(StoreError::NotFound)?;
+        let has_room = self.has_room(&user, limits);
         let conversation = self.conversation_mut(id)?;
         if let Some(member) = conversation.members.get(&user) {
             return Ok(Joined { conversation: id, event: None, role: member.role });
         }
-        if conversation.members.len() >= max {
+        if conversation.members.len() >= limits.max_members {
             return Err(StoreError::MembersFull);
+        }
+        if !has_room {
+            return Err(StoreError::TooManyConversations);
         }
         let role = if conversation.members.is_empty() { Role::Owner } else { Role::Member };
         let seq = conversation.head().next();
@@ -307,13 +323,13 @@ impl Store for MemoryStore {
 
     fn create_conversation(&self, new: NewConversation, done: Done<Created>) {
         let mut state = self.lock();
-        let created = state.create(new);
-        self.finish(state, done, Ok(created));
+        let result = state.create(new, self.limits);
+        self.finish(state, done, result);
     }
 
     fn join_by_invite(&self, invite: InviteHash, user: UserId, name: Arc<str>, at: UnixMillis, done: Done<Joined>) {
         let mut state = self.lock();
-        let result = state.join(&invite, user, name, at, self.max_members);
+        let result = state.join(&invite, user, name, at, self.limits);
         self.finish(state, done, result);
     }
 
@@ -374,8 +390,8 @@ impl Store for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{MAX_MEMBERS, Subject, contract_tests};
+    use super::super::contract::{LIMITS, Subject, contract_tests};
     use super::*;
 
-    contract_tests!(|| Subject::volatile(MemoryStore::with_max_members(MAX_MEMBERS)));
+    contract_tests!(|| Subject::volatile(MemoryStore::with_limits(LIMITS)));
 }

@@ -30,7 +30,7 @@ use self::read::{Missing, Reader};
 use self::writer::{Write, Writer};
 use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage,
-    MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError,
+    MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
 };
 use crate::protocol::{ConversationId, LogEvent, Seq, UnixMillis, UserId};
 
@@ -98,17 +98,17 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, or creates it. Conversations can be joined by code up to `max_members` members.
+    /// Opens the database at `path`, or creates it.
     ///
     /// # Errors
     /// When the file cannot be used, another server uses it, or its schema is not this version's.
-    pub fn open(path: &Path, max_members: usize) -> Result<Self, SqliteOpenError> {
-        Self::open_tuned(path, max_members, Tuning::default())
+    pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, SqliteOpenError> {
+        Self::open_tuned(path, limits, Tuning::default())
     }
 
-    fn open_tuned(path: &Path, max_members: usize, tuning: Tuning) -> Result<Self, SqliteOpenError> {
+    fn open_tuned(path: &Path, limits: StoreLimits, tuning: Tuning) -> Result<Self, SqliteOpenError> {
         let database = open::open(path, tuning.busy_timeout)?;
-        let writer = Writer::new(database.writer, max_members, tuning)?;
+        let writer = Writer::new(database.writer, limits, tuning)?;
         let reader = |_| Ok(Reader::new(open::open_reader(path, tuning.busy_timeout)?, writer.overlay()));
         let readers: Vec<Reader> = (0..READERS).map(reader).collect::<Result<_, SqliteOpenError>>()?;
         let writes = Arc::new(Queue::new(MAX_QUEUED_WRITES, MAX_QUEUED_BYTES));

@@ -137,16 +137,20 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Database, Sqli
     Ok(Database { writer, epoch, lock })
 }
 
-/// A connection that only reads, next to the writer's.
+/// A connection that only reads, next to the writer's. It has read, and so holds every file descriptor that it will need: SQLite
+/// opens the write-ahead log at the first read, when there may be none left for it.
 pub(super) fn open_reader(path: &Path, busy_timeout: Duration) -> Result<Connection, SqliteOpenError> {
     let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     configure(&reader, busy_timeout)?;
+    reader.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
     Ok(reader)
 }
 
 fn configure(connection: &Connection, busy_timeout: Duration) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // What is sorted or may have to be undone never needs a file, for which there may be no descriptor and no room.
+    connection.pragma_update(None, "temp_store", "memory")?;
     Ok(())
 }
 

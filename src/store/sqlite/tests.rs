@@ -9,11 +9,11 @@ use tempfile::TempDir;
 
 use super::super::contract::model::Model;
 use super::super::contract::random::{Random, compare_all, run_burst, with_seeds};
-use super::super::contract::{MAX_MEMBERS, Subject, at_seq, call, contract_tests, group, outcome, start, text, text_as, user};
+use super::super::contract::{LIMITS, Subject, at_seq, call, contract_tests, group, outcome, start, text, text_as, user};
 use super::*;
 
 fn open(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, MAX_MEMBERS).expect("opens")
+    SqliteStore::open(path, LIMITS).expect("opens")
 }
 
 fn directory() -> (TempDir, PathBuf) {
@@ -26,7 +26,7 @@ fn subject(tuning: Tuning) -> Subject {
     let (directory, path) = directory();
     Subject::durable(move || {
         let _kept = &directory;
-        SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens")
+        SqliteStore::open_tuned(&path, LIMITS, tuning).expect("opens")
     })
 }
 
@@ -92,7 +92,7 @@ fn crash_copy(store: &dyn Store, path: &Path) -> (TempDir, PathBuf) {
 /// Runs random writes and goes on from a copy of the files, as a crash leaves them, again and again.
 fn survives_crashes(tuning: Tuning) {
     with_seeds(4, |seed| {
-        let open = |path: &Path| SqliteStore::open_tuned(path, MAX_MEMBERS, tuning).expect("opens");
+        let open = |path: &Path| SqliteStore::open_tuned(path, LIMITS, tuning).expect("opens");
         let (mut random, mut model) = (Random::new(seed), Model::default());
         let (mut kept, mut path) = directory();
         let mut subject = Subject::volatile(open(&path));
@@ -129,7 +129,7 @@ fn a_crash_after_folding_loses_and_repeats_nothing() {
 fn a_second_server_is_kept_out() {
     let (_directory, path) = directory();
     let first = open(&path);
-    let second = SqliteStore::open(&path, MAX_MEMBERS).err();
+    let second = SqliteStore::open(&path, LIMITS).err();
     assert!(matches!(second, Some(SqliteOpenError::Locked { .. })), "{second:?}");
     drop(first);
     open(&path);
@@ -146,11 +146,48 @@ fn only_the_owner_can_read_the_files() {
     }
 }
 
+/// How many file descriptors of this process are open on files below `directory`.
+fn descriptors(directory: &Path) -> usize {
+    let open = Path::new("/proc/self/fd").read_dir().expect("Linux");
+    // One that is closed meanwhile is another test's.
+    open.filter_map(|entry| entry.ok()?.path().read_link().ok()).filter(|file| file.starts_with(directory)).count()
+}
+
+#[test]
+fn every_file_descriptor_is_held_from_the_start() {
+    let (directory, path) = directory();
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, FOLDED).expect("opens"));
+    let at_first = descriptors(directory.path());
+    let conversation = subject.group(&["ann", "bob"]);
+    let store = subject.store();
+    with_the_writer_stopped(store, || {
+        let view = |_| start(|done| store.load_conversation(conversation, user("ann"), done));
+        let started: Vec<_> = (0..100).map(view).collect();
+        assert!(started.iter().all(|view| outcome(view).is_ok()));
+    });
+    for _ in 0..50 {
+        subject.say(conversation, "ann", "x");
+        subject.page("bob", None, 9);
+    }
+    assert_eq!(descriptors(directory.path()), at_first);
+}
+
+#[test]
+fn no_connection_needs_a_temporary_file() {
+    let (_directory, path) = directory();
+    let database = open::open(&path, Duration::ZERO).expect("opens");
+    let reader = open::open_reader(&path, Duration::ZERO).expect("opens");
+    for connection in [&database.writer, &reader] {
+        let in_memory = connection.pragma_query_value(None, "temp_store", |row| row.get::<_, i64>(0));
+        assert_eq!(in_memory, Ok(2));
+    }
+}
+
 #[test]
 fn a_missing_directory_is_named() {
     let (directory, _) = directory();
     let path = directory.path().join("missing").join("parlor.db");
-    let error = SqliteStore::open(&path, MAX_MEMBERS).err().expect("refused").to_string();
+    let error = SqliteStore::open(&path, LIMITS).err().expect("refused").to_string();
     assert!(error.contains("missing") && error.contains("directory must exist"), "{error}");
 }
 
@@ -159,7 +196,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let (_directory, path) = directory();
     let bytes = b"this is not a database".repeat(100);
     std::fs::write(&path, &bytes).expect("written");
-    assert!(matches!(SqliteStore::open(&path, MAX_MEMBERS).err(), Some(SqliteOpenError::Sqlite(_))));
+    assert!(matches!(SqliteStore::open(&path, LIMITS).err(), Some(SqliteOpenError::Sqlite(_))));
     assert_eq!(std::fs::read(&path).expect("read"), bytes);
 }
 
@@ -171,7 +208,7 @@ fn a_database_of_a_newer_version_is_refused() {
     let insert = "INSERT INTO refinery_schema_history SELECT 999, 'newer', applied_on, '1' FROM refinery_schema_history LIMIT 1";
     connection.execute(insert, []).expect("inserted");
     drop(connection);
-    let error = SqliteStore::open(&path, MAX_MEMBERS).err().expect("refused");
+    let error = SqliteStore::open(&path, LIMITS).err().expect("refused");
     assert!(matches!(error, SqliteOpenError::Schema(_)), "{error:?}");
     assert!(error.to_string().contains("newer server"), "{error}");
 }
@@ -187,7 +224,7 @@ fn folding_empties_the_journal_and_fills_the_tables() {
     let (_directory, path) = directory();
     let tuned = |tuning| {
         let path = path.clone();
-        Subject::durable(move || SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens"))
+        Subject::durable(move || SqliteStore::open_tuned(&path, LIMITS, tuning).expect("opens"))
     };
     let subject = tuned(NEVER_FOLDING);
     let conversation = subject.group(&["ann", "bob"]);
@@ -204,19 +241,29 @@ fn folding_empties_the_journal_and_fills_the_tables() {
 }
 
 #[test]
+fn a_users_conversations_are_counted_in_their_index() {
+    let (_directory, path) = directory();
+    drop(open(&path));
+    let connection = rusqlite::Connection::open(&path).expect("opens");
+    let explain = format!("EXPLAIN QUERY PLAN {}", write::LAST_CONVERSATION);
+    let plan: String = connection.query_row(&explain, ("ann", 4_999), |row| row.get("detail")).expect("explained");
+    assert!(plan.contains("COVERING INDEX members_by_user (user=?)"), "{plan}");
+}
+
+#[test]
 fn a_damaged_journal_is_refused() {
     let (_directory, path) = directory();
     drop(open(&path));
     let connection = rusqlite::Connection::open(&path).expect("opens");
     connection.execute("INSERT INTO journal (body) VALUES (x'01020304')", []).expect("inserted");
     drop(connection);
-    assert!(matches!(SqliteStore::open(&path, MAX_MEMBERS).err(), Some(SqliteOpenError::Journal)));
+    assert!(matches!(SqliteStore::open(&path, LIMITS).err(), Some(SqliteOpenError::Journal)));
 }
 
 #[test]
 fn a_failed_commit_stores_nothing_and_the_next_one_works() {
     let (_directory, path) = directory();
-    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, NEVER_FOLDING).expect("opens"));
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, NEVER_FOLDING).expect("opens"));
     let conversation = subject.group(&["ann", "bob"]);
     subject.say(conversation, "ann", "1");
     let other = rusqlite::Connection::open(&path).expect("opens");
@@ -234,7 +281,7 @@ fn a_failed_commit_stores_nothing_and_the_next_one_works() {
 #[test]
 fn a_write_that_fails_alone_leaves_the_others_of_its_batch() {
     let (_directory, path) = directory();
-    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, NEVER_FOLDING).expect("opens"));
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, NEVER_FOLDING).expect("opens"));
     let first = group(&["ann", "bob"], Some([1; 32]));
     let conversation = subject.create(first).conversation;
     let store = subject.store();
@@ -258,7 +305,7 @@ fn a_write_that_fails_alone_leaves_the_others_of_its_batch() {
 fn a_failing_fold_holds_writes_back_before_memory_grows_and_recovers() {
     let (_directory, path) = directory();
     let tuning = Tuning { hold_above_bytes: 10_000, ..ALWAYS_FOLDING };
-    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens"));
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, tuning).expect("opens"));
     let conversation = subject.group(&["ann"]);
     let other = rusqlite::Connection::open(&path).expect("opens");
     // A row in the way of the one that folding brings.
@@ -295,7 +342,7 @@ fn a_full_queue_refuses_at_once() {
 fn readers_see_no_gap_and_nothing_twice_while_messages_are_folded() {
     for tuning in [ALWAYS_FOLDING, FOLDED] {
         let (_directory, path) = directory();
-        let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, tuning).expect("opens"));
+        let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, tuning).expect("opens"));
         let conversation = subject.create(group(&["ann", "bob"], Some([1; 32]))).conversation;
         let acknowledged = Arc::new(AtomicU64::new(0));
         let store = subject.store();
@@ -329,7 +376,7 @@ fn readers_see_no_gap_and_nothing_twice_while_messages_are_folded() {
 #[test]
 fn members_and_their_events_change_together_for_readers() {
     let (_directory, path) = directory();
-    let subject = Subject::volatile(SqliteStore::open_tuned(&path, MAX_MEMBERS, ALWAYS_FOLDING).expect("opens"));
+    let subject = Subject::volatile(SqliteStore::open_tuned(&path, LIMITS, ALWAYS_FOLDING).expect("opens"));
     let conversation = subject.create(group(&["ann"], Some([1; 32]))).conversation;
     let (store, done) = (subject.store(), AtomicBool::new(false));
     std::thread::scope(|scope| {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::super::{Appended, Created, Done, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError};
+use super::super::{
+    Appended, Created, Done, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError, StoreLimits,
+};
 use super::open::SqliteOpenError;
 use super::overlay::Overlay;
 use super::queue::{Queue, Taken};
@@ -85,17 +87,17 @@ pub(super) struct Writer {
     next_journal_id: u64,
     batch: Batch,
     body: Vec<u8>,
-    max_members: usize,
+    limits: StoreLimits,
     tuning: Tuning,
 }
 
 impl Writer {
     /// Reads the journal.
-    pub(super) fn new(connection: Connection, max_members: usize, tuning: Tuning) -> Result<Self, SqliteOpenError> {
+    pub(super) fn new(connection: Connection, limits: StoreLimits, tuning: Tuning) -> Result<Self, SqliteOpenError> {
         let (overlay, next_journal_id) = fold::replay(&connection)?;
         let overlay = Arc::new(RwLock::new(overlay));
         let (batch, body) = (Batch::default(), Vec::new());
-        Ok(Self { connection, overlay, next_journal_id, batch, body, max_members, tuning })
+        Ok(Self { connection, overlay, next_journal_id, batch, body, limits, tuning })
     }
 
     /// What is committed and not in the tables, for readers.
@@ -168,8 +170,8 @@ impl Writer {
 
     fn apply(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), CommitError> {
         let (connection, overlay) = (&self.connection, &*read_lock(&self.overlay));
-        let (batch, max_members) = (&mut self.batch, self.max_members);
-        let mut transaction = Transaction { connection, overlay, batch, max_members };
+        let (batch, limits) = (&mut self.batch, self.limits);
+        let mut transaction = Transaction { connection, overlay, batch, limits };
         for write in writes.drain(..) {
             answers.push(transaction.apply(write));
             if connection.is_autocommit() {
