@@ -152,11 +152,10 @@ impl Development {
 
     /// The tokens it printed, before or after its URL, until it ended.
     pub(crate) async fn tokens(&mut self) -> Vec<String> {
-        // Everything is printed before it serves, so a health check that is answered says that no line is missing.
-        let health = super::http::get(self.address, "/healthz").await;
-        assert_eq!(health.status, 200, "{:?}", self.process.exit.borrow());
-        while let Ok(line) = self.lines.try_recv() {
-            self.printed.push(line);
+        // Its last line says how to stop it.
+        while !self.printed.iter().any(|line| line.contains("Ctrl-C")) {
+            let line = within("the last line that is printed", self.lines.recv()).await;
+            self.printed.push(line.unwrap_or_else(|| panic!("it ended: {:?}", self.process.exit.borrow())));
         }
         let words = self.printed.iter().flat_map(|line| line.split_whitespace());
         let words = words.map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-'));
