@@ -86,29 +86,45 @@ impl Verifier {
     /// # Errors
     /// [`AuthError::Expired`] for a token that is good but for its `exp`, [`AuthError::Invalid`] for every other fault.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Identity, AuthError> {
+        self.check(token, now).map_err(|refusal| {
+            // The peer is not told why, so that it learns nothing by trying; the operator is, and never by what the token says.
+            tracing::debug!(reason = refusal.reason, "a token was refused");
+            refusal.error
+        })
+    }
+
+    fn check(&self, token: &str, now: UnixMillis) -> Result<Identity, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(AuthError::Invalid);
+            return Err(Refusal::invalid("longer than 8 KiB"));
         }
-        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+        let header = decode_header(token).map_err(|_| Refusal::invalid("not a JSON Web Token, or of an unknown algorithm"))?;
         if header.crit.is_some() {
-            return Err(AuthError::Invalid);
+            return Err(Refusal::invalid("`crit` in its header"));
         }
-        let claims = self
-            .candidates(header.kid.as_deref())
-            .find_map(|key| decode::<Claims>(token, &key.decoding, &key.validation).ok())
-            .ok_or(AuthError::Invalid)?
-            .claims;
-        let user = UserId::parse(&claims.sub).map_err(|_| AuthError::Invalid)?;
+        let claims = self.decode(token, header.kid.as_deref())?;
+        let user = UserId::parse(&claims.sub);
+        let user = user.map_err(|_| Refusal::invalid("`sub` is not 1 to 128 of A-Z a-z 0-9 . _ : @ | -"))?;
         let now_millis = now.get() as f64;
         if claims.nbf.is_some_and(|nbf| nbf * 1_000.0 > now_millis + CLOCK_SKEW_MILLIS) {
-            return Err(AuthError::Invalid);
+            return Err(Refusal::invalid("not valid before a later time (`nbf`)"));
         }
         let expires_at = UnixMillis::new((claims.exp * 1_000.0).clamp(0.0, LAST_MILLIS) as u64);
         if expires_at <= now {
-            return Err(AuthError::Expired);
+            return Err(Refusal { error: AuthError::Expired, reason: "expired (`exp`)" });
         }
         let name = display_name(&claims, &user);
         Ok(Identity { user, name, expires_at })
+    }
+
+    fn decode(&self, token: &str, kid: Option<&str>) -> Result<Claims, Refusal> {
+        let mut refusal = Refusal::invalid("no key for its `kid`, or it has none and there are several keys");
+        for key in self.candidates(kid) {
+            match decode::<Claims>(token, &key.decoding, &key.validation) {
+                Ok(decoded) => return Ok(decoded.claims),
+                Err(error) => refusal = Refusal::invalid(explain(error.kind())),
+            }
+        }
+        Err(refusal)
     }
 
     /// The keys that a token with this `kid` may have been signed with; see the head of this file.
@@ -142,6 +158,30 @@ impl Verifier {
             Ok(_) => Ok(()),
             Err(_) => fault("the crypto library does not accept its own signature"),
         }
+    }
+}
+
+/// Why a token is not taken: what the peer hears, and what the operator's log says.
+struct Refusal {
+    error: AuthError,
+    reason: &'static str,
+}
+
+impl Refusal {
+    fn invalid(reason: &'static str) -> Self {
+        Self { error: AuthError::Invalid, reason }
+    }
+}
+
+fn explain(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidSignature => "the signature is not by this key",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "its `alg` is not the key's",
+        ErrorKind::InvalidIssuer => "`iss` is not --jwt-issuer",
+        ErrorKind::InvalidAudience => "`aud` is not --jwt-audience",
+        ErrorKind::MissingRequiredClaim(_) => "`sub`, or `iss` or `aud` that is asked for, is missing",
+        ErrorKind::Json(_) => "a claim is missing or of the wrong type (`sub`: text, `exp`: number)",
+        _ => "malformed",
     }
 }
 

@@ -33,16 +33,18 @@ Examples:
 `parlor COMMAND --help` tells about every flag.";
 
 const SERVE_EXAMPLES: &str = "\
-Every flag is also an environment variable, PARLOR_ and its name; the flag wins. Times have a unit (500ms, 10s, 5m, 1h),
-sizes may have one (64k, 1m).
+Every flag is also an environment variable, PARLOR_ and its name; the flag wins.
+Times have a unit (500ms, 10s, 5m, 1h), sizes may have one (64k, 1m).
 
 Examples:
   parlor serve --dev
   parlor serve --listen 0.0.0.0:8080 --data /var/lib/parlor --jwt-secret-file /run/secrets/jwt \\
       --allow-origin https://app.example.com --allow-origin https://admin.example.com
-  PARLOR_LOG_FORMAT=json PARLOR_MAX_CONNECTIONS=50000 parlor serve --jwks jwks.json --jwt-audience authenticated
+  PARLOR_LOG_FORMAT=json PARLOR_MAX_CONNECTIONS=50000 parlor serve --jwks jwks.json \\
+      --jwt-audience authenticated
 
-Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage, 78 wrong configuration (every fault is listed).";
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage,
+78 wrong configuration (every fault is listed).";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
@@ -120,7 +122,7 @@ pub struct ServeArgs {
 #[command(next_help_heading = "Server")]
 pub struct ServerArgs {
     /// Address and port to listen on; port 0 takes any free one
-    #[arg(long, env = "PARLOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "PARLOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = listen_address)]
     pub listen: SocketAddr,
     /// Threads that serve connections, 1 to 1024 [default: the number of cores]
     #[arg(long, env = "PARLOR_WORKERS", value_name = "COUNT")]
@@ -249,6 +251,13 @@ pub struct TokenArgs {
     /// What the token says.
     #[command(flatten)]
     pub claims: ClaimArgs,
+}
+
+/// An IP address with a port; `localhost` stands for 127.0.0.1.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let parsed = numeric.as_deref().unwrap_or(text).parse();
+    parsed.map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8081, 0.0.0.0:8081 or [::1]:8081".to_owned())
 }
 
 /// Reads the command line and the environment. For wrong usage this prints what is wrong and exits with code 2, for `--help`

@@ -120,9 +120,9 @@ pub enum LogLevel {
     Warn,
     /// And the server's own life: start, drain, stop.
     Info,
-    /// And each connection's.
+    /// And each connection's: login, close, and why a token or an origin was refused.
     Debug,
-    /// And each request's.
+    /// And the name of each request.
     Trace,
 }
 

@@ -9,6 +9,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 pub use crate::cli::{LogFormat, LogLevel};
 pub use faults::{ConfigFaults, Fault};
 pub use keys::secret_for_tokens;
@@ -107,6 +109,13 @@ impl Config {
         }
         if data.exists() && !data.is_dir() {
             faults.add("--data", format!("{} is not a directory", data.display()), "name a directory, or one to be made");
+        }
+        if let Some(parent) = data.ancestors().find(|parent| parent.exists() && !parent.as_os_str().is_empty())
+            && parent.is_dir()
+            && let Err(error) = rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK)
+        {
+            let problem = format!("{} cannot be written to: {error}", parent.display());
+            faults.add("--data", problem, "name a directory that this user can write to");
         }
         let database = database(args.storage.database.as_deref(), data, &mut faults);
         let origins = origins(&args.origins.allow_origin, dev, &mut faults);

@@ -24,7 +24,7 @@ pub(super) fn token(http: &Http, request: &Request<Incoming>) -> Response<Body> 
     }
     let query = request.uri().query().unwrap_or_default();
     let Some(sub) = parameter(query, "sub").and_then(|sub| UserId::parse(&sub).ok()) else {
-        return text(StatusCode::BAD_REQUEST, "say for whom: /dev/token?sub=alice\n");
+        return text(StatusCode::BAD_REQUEST, "say for whom: /dev/token?sub=alice, with 1 to 128 of A-Z a-z 0-9 . _ : @ | -\n");
     };
     let Some(minter) = &http.minter else { return text(StatusCode::NOT_FOUND, "not found\n") };
     let (name, issuer, audience) = (parameter(query, "name"), http.issuer.as_deref(), http.audience.as_deref());

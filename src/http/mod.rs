@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -97,9 +97,11 @@ impl Http {
             "/ws" => upgrade::answer(self, request, slot),
             "/healthz" if is_get => text(StatusCode::OK, "ok\n"),
             "/readyz" if is_get => self.ready().await,
-            "/metrics" if is_get => text(StatusCode::OK, self.shared.metrics.render()),
+            "/metrics" if is_get => self.metrics(),
             "/dev/token" if is_get && self.minter.is_some() => dev::token(self, &request),
             "/operator/remove" if self.operator_token.is_some() => operator::remove(self, &request),
+            "/favicon.ico" if is_get => text(StatusCode::NO_CONTENT, ""),
+            "/" if request.headers().contains_key(UPGRADE) => text(StatusCode::NOT_FOUND, "connect the WebSocket to /ws\n"),
             "/" if is_get => text(StatusCode::OK, "This is a Parlor chat server. Connect a WebSocket to /ws.\n"),
             "/healthz" | "/readyz" | "/metrics" | "/" => {
                 let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
@@ -108,6 +110,13 @@ impl Http {
             }
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let mut response = text(StatusCode::OK, self.shared.metrics.render());
+        let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
     }
 
     /// Whether new clients should come here: not while draining, nor while the store does not answer. The store is asked at most

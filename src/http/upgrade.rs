@@ -42,12 +42,14 @@ impl Slot {
 
 pub(super) fn answer(http: &Http, request: Request<Incoming>, slot: &Slot) -> Response<Body> {
     let address = forwarded_for(request.headers(), http.trusted_proxies);
+    let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
     match accept(http, request) {
         Ok((response, identity, admission)) => {
             *slot.0.borrow_mut() = Some(Accepted { identity, admission, address });
             response
         }
         Err(response) => {
+            tracing::debug!(status = response.status().as_u16(), origin, "a handshake was refused");
             http.shared.metrics.refused_upgrades.add_shared();
             *response
         }

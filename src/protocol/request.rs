@@ -351,7 +351,7 @@ fn read<'a>(
         timestamp.if_present(|field| field.string())?;
         let payload = payload.if_present(|field| field.object(Scope::Payload))?;
         let Some(name) = ActionName::parse(name) else {
-            return Err(Fault::new(ErrorCode::UnknownType, "type must be the name of an action"));
+            return Err(Fault::new(ErrorCode::UnknownType, "no such action; names are like send_message, see PROTOCOL.md"));
         };
         let action = payload::read(name, payload.unwrap_or(Object::new(Scope::Payload, &[])), limits, echo)?;
         Ok(Request { request_id, action })

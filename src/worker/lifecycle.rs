@@ -117,6 +117,7 @@ impl Sessions {
             typing: None,
         });
         context.metrics().logins.add(1);
+        tracing::debug!(user = %identity.user, connection = key.to_u64(), worker = context.worker, "logged in");
         self.note_user(key, identity, context);
         self.answer_auth(key, identity, asked, context);
     }
@@ -184,6 +185,7 @@ impl Sessions {
             return;
         }
         context.metrics().count_close(code);
+        tracing::debug!(connection = key.to_u64(), worker = context.worker, code = code.number(), "closing");
         self.start_closing(key, context);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if code == CloseCode::SlowConsumer {

@@ -36,6 +36,7 @@ impl Sessions {
                 return None;
             }
         };
+        tracing::trace!(connection = key.to_u64(), worker = context.worker, action = request.action.name().as_str(), "request");
         let connection = self.connections.get_mut(key)?;
         if connection.session().is_none() {
             return self.handle_anonymous(key, &request, context);

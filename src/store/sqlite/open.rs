@@ -68,7 +68,7 @@ impl fmt::Display for SqliteOpenError {
             ),
             Self::Locked { path } => write!(
                 f,
-                "another server has this database open ({} is locked); stop it, or give this one a database of its own",
+                "another server has this database open ({} is locked); stop it, or give this one a database of its own with --data",
                 path.display()
             ),
             Self::Setting { name, found } => write!(
