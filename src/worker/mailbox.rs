@@ -128,3 +128,44 @@ impl Letters {
         Some(input)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bell_rang(letters: &Letters) -> bool {
+        let mut bell = [PollFd::new(&letters.mailbox.bell, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut bell, Some(&now)).expect("an eventfd can be polled") > 0
+    }
+
+    #[test]
+    fn the_bell_rings_only_for_a_worker_that_sleeps_and_once() {
+        let (mailbox, mut letters) = mailbox().expect("an eventfd");
+        mailbox.send(Input::Drain);
+        assert!(!bell_rang(&letters), "it is awake and looks by itself");
+        assert!(!letters.fall_asleep(), "there is something to do");
+        assert!(matches!(letters.next(), Some(Input::Drain)));
+        assert!(letters.fall_asleep());
+        mailbox.send(Input::Stop);
+        mailbox.send(Input::Drain);
+        assert!(bell_rang(&letters));
+        letters.answer_bell();
+        assert!(!bell_rang(&letters));
+        assert!(matches!((letters.next(), letters.next()), (Some(Input::Stop), Some(Input::Drain))));
+        assert!(letters.next().is_none());
+    }
+
+    #[test]
+    fn a_mailbox_is_congested_until_what_waits_is_taken() {
+        let (mailbox, mut letters) = mailbox().expect("an eventfd");
+        for _ in 0..CONGESTED {
+            assert!(!mailbox.is_congested());
+            mailbox.send(Input::Drain);
+        }
+        assert!(mailbox.is_congested());
+        assert!(letters.next().is_some());
+        assert!(!mailbox.is_congested());
+        assert_eq!(letters.depth(), CONGESTED - 1);
+    }
+}
