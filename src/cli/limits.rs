@@ -100,7 +100,7 @@ limit_args! {
     }
     /// How long.
     TimeLimits, times, "Limits: time" {
-        /// Longest time from accepting a socket to the end of its HTTP request's head. 0: no limit
+        /// Longest time from accepting a socket to its being a WebSocket, or to the end of the HTTP answer. 0: no limit
         handshake_timeout: Deadline = "10s", "PARLOR_HANDSHAKE_TIMEOUT";
         /// Longest time from the upgrade to a good token. 0: no limit
         auth_timeout: Deadline = "10s", "PARLOR_AUTH_TIMEOUT";

@@ -36,7 +36,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How long an answer of the store to `/readyz` holds.
 const READY_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time the store may take to answer `/readyz`.
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What HTTP serves from.
 pub(crate) struct Http {
@@ -128,7 +128,8 @@ impl Http {
         let mut last = self.last_check.lock().await;
         let is_fresh = last.is_some_and(|(at, _)| at.elapsed() < READY_INTERVAL);
         if !is_fresh {
-            *last = Some((Instant::now(), self.is_store_answering().await));
+            let is_answering = self.is_store_answering().await;
+            *last = Some((Instant::now(), is_answering));
         }
         match *last {
             Some((_, true)) => text(StatusCode::OK, "ready\n"),

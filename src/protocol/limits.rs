@@ -97,7 +97,7 @@ pub struct Limits {
     pub max_rate_limited_per_minute: usize,
     /// Ping frames of one connection in a minute before close 4008.
     pub max_pings_per_minute: usize,
-    /// Longest time from accepting a socket to the end of its HTTP request head.
+    /// Longest time from accepting a socket to its being a WebSocket, or to the end of the HTTP answer.
     pub handshake_timeout: Duration,
     /// Longest time from the upgrade to a good token; past it, close 4501.
     pub auth_timeout: Duration,

@@ -53,7 +53,8 @@ pub struct Room {
     released: VecDeque<LogEvent>,
     recent: RecentEvents,
     reads: Vec<(UserId, Seq)>,
-    /// Marks that were counted at a head which is not released yet. Bounded by the members' unanswered requests.
+    /// Marks that were counted at a head which is not released yet. Each is a step forward of a member's
+    /// watermark, up to the store's head.
     early_marks: Vec<(UserId, ReadMark)>,
     /// Who is typing.
     pub typing: TypingLeases,

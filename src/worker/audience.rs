@@ -33,6 +33,8 @@ struct Audience {
     batch_bytes: usize,
     /// Until when the batch may wait for more.
     linger_until: Option<Moment>,
+    /// Whether it is in `Audiences::dirty`.
+    is_listed: bool,
 }
 
 /// All audiences of a worker.
@@ -79,8 +81,14 @@ impl Audiences {
             self.audiences.push(None);
             u32::try_from(self.audiences.len() - 1).expect("fewer audiences than 2^32: each has a connection")
         });
-        self.audiences[index as usize] =
-            Some(Audience { conversation, connections: Vec::new(), batch: Vec::new(), batch_bytes: 0, linger_until: None });
+        self.audiences[index as usize] = Some(Audience {
+            conversation,
+            connections: Vec::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            linger_until: None,
+            is_listed: false,
+        });
         self.by_conversation.insert(conversation, index);
         index
     }
@@ -104,7 +112,8 @@ impl Audiences {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Moment, outgoing: &mut Outgoing<'_>) {
         let Some(index) = self.find(delivery.conversation) else { return };
         let Some(audience) = self.audiences[index as usize].as_mut() else { return };
-        if audience.batch.is_empty() {
+        if !audience.is_listed {
+            audience.is_listed = true;
             self.dirty.push(index);
         }
         if delivery.kind == DeliveryKind::Logged {
@@ -133,6 +142,9 @@ impl Audiences {
             let is_lingering = audience.and_then(|audience| audience.linger_until).is_some_and(|until| now < until);
             if !is_lingering {
                 self.hand_out(index, outgoing);
+                if let Some(audience) = self.audiences.get_mut(index as usize).and_then(Option::as_mut) {
+                    audience.is_listed = false;
+                }
             }
             is_lingering
         });

@@ -91,7 +91,7 @@ pub(super) struct Connection {
     pub(super) partial: Vec<u8>,
     pub(super) outbox: Outbox,
     pub(super) interest: Interest,
-    /// Requests that wait for a room or the store.
+    /// Requests that wait for a room or the store, by their weight.
     pub(super) in_flight: usize,
     pub(super) heard_at: Moment,
     pub(super) pinged_at: Option<Moment>,
@@ -100,7 +100,7 @@ pub(super) struct Connection {
     pub(super) misdeeds: Misdeeds,
     /// Whether it is in this turn's list of connections to flush.
     pub(super) is_dirty: bool,
-    /// Whether it waits for `in_flight` to fall.
+    /// Whether it is not read for now: too much of it is unanswered or unread, or the server is stopping.
     pub(super) is_paused: bool,
     /// The last presence frame it got, so that two shared rooms do not bring the same twice.
     pub(super) presence_stamp: u64,

@@ -216,7 +216,6 @@ impl Sessions {
         self.log_out(key, context);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.phase = Phase::Closing { until: context.now + CLOSE_TIMEOUT, is_shut: false };
-        connection.partial = Vec::new();
         if connection.is_paused {
             connection.is_paused = false;
             self.resumable.push(key);

@@ -110,6 +110,8 @@ impl Letters {
         let mut bell = [PollFd::new(&self.mailbox.bell, PollFlags::IN)];
         // Being interrupted is as good as having waited.
         let _ready = rustix::event::poll(&mut bell, Some(&timeout));
+        // Else it would go on ringing, and the next wait be none.
+        self.answer_bell();
     }
 
     /// Silences the bell.
@@ -154,6 +156,16 @@ mod tests {
         assert!(!bell_rang(&letters));
         assert!(matches!((letters.next(), letters.next()), (Some(Input::Stop), Some(Input::Drain))));
         assert!(letters.next().is_none());
+    }
+
+    #[test]
+    fn waiting_for_the_bell_alone_silences_it() {
+        let (mailbox, mut letters) = mailbox().expect("an eventfd");
+        assert!(letters.fall_asleep());
+        mailbox.send(Input::Drain);
+        letters.wait_for_bell(Duration::from_millis(1));
+        assert!(!bell_rang(&letters));
+        assert!(letters.next().is_some(), "what rang is still there");
     }
 
     #[test]

@@ -188,6 +188,12 @@ impl Sessions {
             // Joined again: the events before the reply's head, which wait in the batch, come before the reply.
             let (audiences, mut outgoing) = self.outgoing(context);
             audiences.hand_out_early(conversation, &mut outgoing);
+            let session = self.connections.get_mut(key).and_then(Connection::session_mut);
+            if let Some(joined) =
+                session.and_then(|session| session.joined.iter_mut().find(|joined| Some(joined.audience) == audience))
+            {
+                joined.presence_seen = presence_seen;
+            }
             return self.handle_reply(key, frame.as_deref(), weight(ActionName::JoinConversation), context);
         }
         if !has_room {

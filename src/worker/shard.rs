@@ -312,7 +312,7 @@ impl Shard {
             }
         }
         entry.tell_activity_if_time(&self.online, context);
-        if entry.has_activity || entry.room.waiting_since().is_some() {
+        if entry.has_activity || entry.room.has_reads() || entry.room.waiting_since().is_some() {
             self.note_due(conversation);
         }
     }
