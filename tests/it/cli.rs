@@ -150,3 +150,30 @@ async fn nothing_private_is_logged() {
         assert!(!log.contains(private), "{private} is in the log");
     }
 }
+
+#[tokio::test]
+async fn the_most_talkative_log_names_reasons_and_requests_but_no_token_and_no_text() {
+    let mut server = Server::start(&[("--log-level", "trace"), ("--jwt-audience", "chat"), ("--drain-time", "5s")]).await;
+    let claims = json!({"sub": "ada", "name": "Nightingale", "exp": token::now() + 3600, "aud": "chat"});
+    let good = token::sign(&claims);
+    let elsewhere = token::sign(&json!({"sub": "ada", "exp": token::now() + 3600, "aud": "elsewhere"}));
+    Client::connect(&server).await.fails("auth", json!({"token": elsewhere}), "unauthorized").await;
+    let mut ada = Client::connect(&server).await;
+    ada.ok("auth", json!({"token": good})).await;
+    let created = ada.ok("create_group", json!({"name": "Sesame seeds"})).await;
+    let room = &created["conversation"]["id"];
+    ada.ok("send_message", json!({"conversationId": room, "content": "xyzzy plugh"})).await;
+    let code = created["inviteCode"].as_str().expect("an invite code");
+    // Its end is the fence: what is logged before it stops is in.
+    server.terminate();
+    ada.close().await;
+    assert_eq!(server.wait().await, Some(0));
+    let log = server.log();
+    for said in ["a token was refused", "aud", "logged in", "send_message", "closing"] {
+        assert!(log.contains(said), "{said:?} is not in the log:\n{log}");
+    }
+    let parts = good.split('.').chain(elsewhere.split('.'));
+    for secret in parts.chain([token::SECRET, "xyzzy", "plugh", "Sesame", "Nightingale", code]) {
+        assert!(!log.contains(secret), "{secret:?} is in the log");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -143,6 +143,38 @@ async fn a_public_key_is_no_secret_to_sign_with() {
     for secret in [pem.as_bytes(), pem.trim_end().as_bytes(), &der] {
         let forged = token::sign_as(Algorithm::HS256, secret, &claims);
         Client::connect(&server).await.fails("auth", json!({"token": forged}), "unauthorized").await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_takes_each_key_by_its_kid_and_no_other() {
+    let pairs =
+        ["old", "new", "stranger"].map(|kid| (kid, EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")));
+    let jwk = |(kid, pair): &(&str, EcdsaKeyPair)| {
+        // An uncompressed point: a byte that says so, then both coordinates.
+        let point = pair.public_key().as_ref();
+        let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
+        json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y})
+    };
+    let set = json!({"keys": [jwk(&pairs[0]), jwk(&pairs[1])]});
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("jwks.json");
+    std::fs::write(&path, set.to_string()).expect("the key set can be written");
+    let server = Server::start(&[("--jwks", path.to_str().expect("UTF-8"))]).await;
+    let claims = json!({"sub": "ada", "exp": token::now() + 3600});
+    let signed = |kid: Option<&str>, pair: &EcdsaKeyPair| {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::ES256) };
+        token::encode(&header, &claims, &EncodingKey::from_ec_der(pair.to_pkcs8v1().expect("a key").as_ref()))
+    };
+    for (kid, pair) in &pairs[..2] {
+        Client::connect(&server).await.ok("auth", json!({"token": signed(Some(kid), pair)})).await;
+    }
+    let [old, new, stranger] = &pairs;
+    for (kid, pair) in [(Some("new"), &old.1), (Some("old"), &new.1), (Some("old"), &stranger.1), (Some("stranger"), &stranger.1)]
+    {
+        let mut client = Client::connect(&server).await;
+        client.fails("auth", json!({"token": signed(kid, pair)}), "unauthorized").await;
+        assert_eq!(client.expect_close().await.0, 4501);
     }
 }
 
