@@ -167,6 +167,26 @@ async fn rate_limited_4008_for_who_does_not_slow_down() {
 }
 
 #[tokio::test]
+async fn who_waits_as_long_as_they_are_told_is_not_closed_however_often_they_are_refused() {
+    let flags = [("--actions-per-second", "20"), ("--action-burst", "1"), ("--max-rate-limited-per-minute", "3")];
+    let server = Server::start(&flags).await;
+    let mut ada = Client::login(&server, "ada").await;
+    let mut refusals = 0;
+    while refusals < 10 {
+        // Two at once, of which the second is too early unless the machine made it late.
+        let ids = [ada.send("ping", json!({})).await, ada.send("ping", json!({})).await];
+        for id in ids {
+            if let Err(failure) = ada.reply(&id).await {
+                assert_eq!(failure.code, "rate_limited");
+                refusals += 1;
+                // This wait is what the protocol asks of a client, and what is tested.
+                tokio::time::sleep(std::time::Duration::from_millis(failure.retry_after_ms.expect("says when"))).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn rate_limited_4008_for_a_flood_of_pings() {
     let server = Server::start(&[("--max-pings-per-minute", "20")]).await;
     let mut raw = Raw::login(&server, "ada").await;

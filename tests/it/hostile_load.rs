@@ -107,6 +107,31 @@ async fn one_connection_too_many_is_refused_with_503_and_room_made_is_used() {
 }
 
 #[tokio::test]
+async fn a_burst_gets_exactly_as_many_connections_as_there_may_be() {
+    const PLACES: usize = 10;
+    let server = Server::start(&[("--max-connections", "10")]).await;
+    let mut handshakes = Vec::new();
+    for _ in 0..6 * PLACES {
+        let mut raw = Raw::tcp(server.address()).await;
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            server.address()
+        );
+        raw.write(head.as_bytes()).await.expect("a fresh connection takes a request");
+        handshakes.push(raw.into_parts());
+    }
+    let mut statuses = Vec::new();
+    // Kept to the end: a place that is given up is another's.
+    for (stream, buffer) in &mut handshakes {
+        let answer = within("the answer to a handshake", http::read_response(stream, buffer)).await;
+        statuses.push(answer.expect("an answer").status);
+    }
+    assert_eq!(statuses.iter().filter(|&&status| status == 101).count(), PLACES);
+    assert_eq!(statuses.iter().filter(|&&status| status == 503).count(), 5 * PLACES);
+}
+
+#[tokio::test]
 async fn running_out_of_file_descriptors_ends_nobody_and_passes() {
     let server = Server::start_limited(&[], Some(64)).await;
     let mut ada = Client::login(&server, "ada").await;
