@@ -1,6 +1,6 @@
 //! One simulated client while messages flow: the message it sends, ready to go, and what it has received so far.
 
-use crate::wire::{self, MASK, Opcode};
+use crate::raw::wire::{self, MASK, Opcode};
 
 /// Digits of a time stamp.
 const STAMP_DIGITS: usize = 16;

@@ -1,6 +1,6 @@
 //! The words of both dialects: requests out, and what an incoming message is, told from its first bytes.
 
-use crate::cli::Dialect;
+use crate::raw::cli::Dialect;
 
 /// Members that can be named when a group is created; the others join by invite code.
 pub(crate) const MAX_NAMED_MEMBERS: usize = 100;

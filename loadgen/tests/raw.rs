@@ -1,4 +1,4 @@
-//! The binary against a server whose faults are known: a generator that does not notice a lost message is worse than none.
+//! `loadgen raw` against a server whose faults are known: a generator that does not notice a lost message is worse than none.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -42,7 +42,7 @@ fn tokens_file() -> PathBuf {
 fn loadgen(command: &str, fault: Fault, arguments: &[&str]) -> Output {
     let pid = std::process::id().to_string();
     let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    loadgen.args([command, "--url", &support::start(fault), "--server-pid", &pid, "--json"]).args(arguments);
+    loadgen.args(["raw", command, "--url", &support::start(fault), "--server-pid", &pid, "--json"]).args(arguments);
     if !arguments.contains(&"peer") {
         loadgen.arg("--tokens").arg(tokens_file());
     }

@@ -9,7 +9,7 @@ use rustix::net::{
 };
 
 use crate::fault::Fault;
-use crate::poller::{Interest, Poller};
+use crate::raw::poller::{Interest, Poller};
 
 /// Size of the buffer that all connections read into, one after the other. No frame may be larger.
 pub(crate) const SCRATCH_BYTES: usize = 1 << 20;

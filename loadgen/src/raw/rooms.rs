@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cli::{Dialect, Target};
-use crate::dialect::{self, MAX_NAMED_MEMBERS, Step};
-use crate::dialogue::{Dialogue, Finished};
 use crate::fault::Fault;
-use crate::poller::Poller;
-use crate::socket::Socket;
+use crate::raw::cli::{Dialect, Target};
+use crate::raw::dialect::{self, MAX_NAMED_MEMBERS, Step};
+use crate::raw::dialogue::{Dialogue, Finished};
+use crate::raw::poller::Poller;
+use crate::raw::socket::Socket;
 use crate::tokens::{self, Token};
 
 /// Descriptors that are not connections.

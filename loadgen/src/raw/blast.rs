@@ -4,18 +4,18 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::cli::{BlastOptions, Dialect};
-use crate::dialect::{self, Incoming};
-use crate::dialogue::{answer_control, refuse_error, unexpected};
 use crate::fault::Fault;
-use crate::histogram::Histogram;
-use crate::member::{Finder, Member, Template, parse_stamp};
-use crate::poller::{Poller, Ready};
 use crate::procfs::{Share, Usage};
-use crate::report::Report;
-use crate::rooms::{Entered, Rooms};
-use crate::socket::{SCRATCH_BYTES, Socket};
-use crate::wire::{Frames, Opcode};
+use crate::raw::cli::{BlastOptions, Dialect};
+use crate::raw::dialect::{self, Incoming};
+use crate::raw::dialogue::{answer_control, refuse_error, unexpected};
+use crate::raw::histogram::Histogram;
+use crate::raw::member::{Finder, Member, Template, parse_stamp};
+use crate::raw::poller::{Poller, Ready};
+use crate::raw::report::Report;
+use crate::raw::rooms::{Entered, Rooms};
+use crate::raw::socket::{SCRATCH_BYTES, Socket};
+use crate::raw::wire::{Frames, Opcode};
 
 /// How many of a room's connections send unless told otherwise.
 const DEFAULT_SENDERS_PER_ROOM: u32 = 50;

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cli::Endpoint;
-use crate::dialect::{self, Incoming, Step};
 use crate::fault::Fault;
-use crate::poller::{Poller, Ready};
-use crate::socket::{SCRATCH_BYTES, Socket};
-use crate::wire::{self, Frame, Frames, Opcode, Unexpected};
+use crate::raw::cli::Endpoint;
+use crate::raw::dialect::{self, Incoming, Step};
+use crate::raw::poller::{Poller, Ready};
+use crate::raw::socket::{SCRATCH_BYTES, Socket};
+use crate::raw::wire::{self, Frame, Frames, Opcode, Unexpected};
 
 /// Longest silence while connections are being set up.
 const MAX_SILENCE: Duration = Duration::from_secs(20);

@@ -1,11 +1,11 @@
 //! `idle`: how fast connections come in, and what one costs while nothing happens.
 
-use crate::cli::IdleOptions;
-use crate::dialogue::settle;
 use crate::fault::Fault;
 use crate::procfs::{self, Usage};
-use crate::report::Report;
-use crate::rooms::Rooms;
+use crate::raw::cli::IdleOptions;
+use crate::raw::dialogue::settle;
+use crate::raw::report::Report;
+use crate::raw::rooms::Rooms;
 
 /// Opens the connections, waits for silence and reads the server's memory.
 pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
@@ -13,7 +13,7 @@ pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
     let server = target.server_pid;
     let fresh = procfs::resident_bytes(server)?;
     let rooms = Rooms::create(target)?;
-    settle(&mut [], &crate::poller::Poller::new()?, options.quiet)?;
+    settle(&mut [], &crate::raw::poller::Poller::new()?, options.quiet)?;
     let before = procfs::resident_bytes(server)?;
     let (server_begin, own_begin) = (Usage::of(server)?, Usage::of(std::process::id())?);
     let mut entered = rooms.enter()?;
