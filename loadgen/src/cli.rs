@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::raw::cli::RawCommand;
+use crate::run::RunOptions;
 
 /// Loads a chat server and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -16,6 +17,10 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(RunOptions),
+    /// A process of `run --processes`
+    #[command(hide = true)]
+    Worker,
     Raw(RawCommand),
 }
 

@@ -6,8 +6,11 @@
 
 mod cli;
 mod fault;
+mod outcome;
+mod people;
 mod procfs;
 mod raw;
+mod run;
 mod tokens;
 
 use std::process::ExitCode;
@@ -21,6 +24,8 @@ const EXIT_FAULT: u8 = 2;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Worker => people::team::work().map(|()| ExitCode::SUCCESS),
         Command::Raw(command) => raw::run(&command),
     };
     match outcome {

@@ -1,12 +1,14 @@
 //! What a run found out: plain data that is written as JSON, read back by `compare`, `report` and `--baseline`, and shown in every
 //! other form. Knows nothing of how it was measured.
 
+mod codec;
 pub(crate) mod metric;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use codec::{decode_histogram, encode_histogram};
 pub(crate) use metric::{Histograms, Metric};
 
 /// The version of the JSON that [`Outcome`] becomes; another one is not read.

@@ -263,9 +263,13 @@ impl Crowd {
         }
         self.send_unsent(person, now);
         match self.stage {
-            Stage::Arriving if self.all_settled() => self.stage = Stage::Ready,
+            Stage::Arriving => {
+                if self.all_settled() {
+                    self.stage = Stage::Ready;
+                }
+            }
             Stage::Running if self.plan.scenario.is_storm() => self.look_whether_storm_is_over(now),
-            _ => {}
+            Stage::Ready | Stage::Running | Stage::Draining => {}
         }
     }
 

@@ -120,8 +120,11 @@ impl Crowd {
     /// A message has its place in the log, and no other.
     pub(super) fn note_place(&mut self, place: Place, number: u64, seq: u64, now: u64) {
         let Some(sent) = self.sends.at_mut(number) else { return };
-        let first = std::mem::replace(&mut sent.seq, if sent.seq == 0 { seq } else { sent.seq });
-        if first != 0 && first != seq {
+        if sent.seq == 0 {
+            sent.seq = seq;
+        }
+        let first = sent.seq;
+        if first != seq {
             self.verifier.doubled(place, seq, first, now, &self.directory);
         }
     }

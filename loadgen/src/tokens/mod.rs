@@ -1,9 +1,12 @@
 //! Tokens for the connections, and the user that each of them names.
 
+mod obtain;
+
 use std::fs;
 use std::path::Path;
 
 use crate::fault::Fault;
+pub(crate) use obtain::obtain;
 
 /// A token and its user.
 #[derive(Clone, Debug)]

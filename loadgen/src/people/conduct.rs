@@ -1,0 +1,402 @@
+//! Leads a team through a run: everybody arrives, the traffic is measured, what is under way ends; and an [`Outcome`] comes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::clock::Clock;
+use super::crowd::Tally;
+use super::live::{Live, Progress};
+use super::machine;
+use super::orders::{News, Order, WorkerSecond};
+use super::plan::{Plan, SECOND};
+use super::team::{Spread, Team};
+use crate::fault::Fault;
+use crate::outcome::{
+    Breach, Brief, FORMAT, Generator, Histograms, Metric, Outcome, Second, Server, Setup, Summary, Verified,
+};
+use crate::procfs;
+use crate::tokens::Token;
+
+/// How often the leader looks up from its reports.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long after the last arrival was due everybody must have arrived.
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(60);
+/// From the order to begin to the first traffic.
+const LEAD_IN: u64 = SECOND / 5;
+/// From a storm's order, with which everybody goes, to its beginning.
+const STORM_LEAD_IN: u64 = 5 * SECOND;
+/// After everything has come to its end: what comes now comes twice.
+const SURPLUS_WAIT: Duration = Duration::from_millis(300);
+/// How long the last reports may take.
+const FINISH_PATIENCE: Duration = Duration::from_secs(60);
+/// Breaches that are kept in full.
+const MAX_DETAILS: usize = 20;
+/// Seconds of the timeline that are kept; longer runs keep the first ones.
+const MAX_SECONDS: usize = 24 * 3_600;
+
+/// When the tester counts as the bottleneck.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct VoidLimits {
+    /// 99th percentile of its own lateness.
+    pub(crate) max_lag: Duration,
+    /// Share of a core that its busiest thread may use.
+    pub(crate) max_cpu: f64,
+}
+
+/// Everything that a run needs.
+pub(crate) struct Run<'a> {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) tokens: &'a [Token],
+    pub(crate) spread: Spread,
+    pub(crate) server_pid: Option<u32>,
+    pub(crate) void: VoidLimits,
+    /// The command line, without secrets.
+    pub(crate) command: String,
+    pub(crate) url: String,
+    /// Looks at the run so far, once a second in the measured window; `true` ends it.
+    pub(crate) give_up: &'a dyn Fn(&Outcome) -> bool,
+}
+
+/// An outcome, and the histograms of each second for `.hlog` files.
+pub(crate) struct Conducted {
+    pub(crate) outcome: Outcome,
+    pub(crate) seconds: Vec<Histograms>,
+}
+
+/// Runs it.
+pub(crate) fn conduct(run: &Run<'_>, live: &mut Live) -> Result<Conducted, Fault> {
+    let clock = Clock::start();
+    let started_at = machine::now_rfc3339();
+    let rss_before = run.server_pid.map(procfs::resident_bytes).transpose()?;
+    let team = Team::start(&run.plan, clock, run.tokens, run.spread)?;
+    let workers = team.workers();
+    let mut leader = Leader {
+        run,
+        team,
+        clock,
+        live,
+        started_at,
+        workers,
+        window: (u64::MAX, u64::MAX),
+        seconds: BTreeMap::new(),
+        done: Vec::new(),
+        so_far: Tally::new(),
+        breaches: 0,
+        waiting: Waiting::default(),
+        samples: Samples { rss_before: rss_before.unwrap_or(0), ..Samples::default() },
+        total: Tally::new(),
+        verified: Verified::default(),
+    };
+    leader.lead()
+}
+
+/// How many workers have reported what.
+#[derive(Default)]
+struct Waiting {
+    ready: usize,
+    storm_over: usize,
+    storm_end: u64,
+    drained: usize,
+    finished: usize,
+}
+
+/// What was seen of the server's process.
+#[derive(Default)]
+struct Samples {
+    rss_before: u64,
+    rss_joined: u64,
+    rss_last: u64,
+    rss_peak: u64,
+    cpu_last: Option<(u64, Duration)>,
+    /// Processor time at the edges of the window.
+    cpu_begin: Option<Duration>,
+    cpu_end: Option<Duration>,
+    /// By second: cores used and resident memory.
+    by_second: BTreeMap<u64, (f64, u64)>,
+}
+
+struct Leader<'a, 'r> {
+    run: &'a Run<'r>,
+    team: Team,
+    clock: Clock,
+    live: &'a mut Live,
+    started_at: String,
+    workers: usize,
+    window: (u64, u64),
+    /// Seconds that not all workers have reported yet.
+    seconds: BTreeMap<u64, Vec<WorkerSecond>>,
+    done: Vec<(Second, Histograms)>,
+    so_far: Tally,
+    breaches: u64,
+    waiting: Waiting,
+    samples: Samples,
+    total: Tally,
+    verified: Verified,
+}
+
+impl Leader<'_, '_> {
+    fn lead(&mut self) -> Result<Conducted, Fault> {
+        let plan = Arc::clone(&self.run.plan);
+        self.live.phase(&format!("{} people connect to {}", plan.people, self.run.url));
+        let arrival = Duration::from_secs_f64(f64::from(plan.people) / plan.connect_rate) + ARRIVAL_PATIENCE;
+        let everybody = self.wait(arrival, |leader| leader.waiting.ready == leader.workers)?;
+        if !everybody {
+            let missing = "not everybody could connect and join in time; look at the server's log, or lower --connect-rate";
+            return Err(Fault::new(missing));
+        }
+        self.samples.rss_joined = self.sample()?.unwrap_or(0);
+        self.measure(&plan)?;
+        self.live.phase("waiting for what is still under way");
+        self.team.order(Order::Stop)?;
+        let drain = Duration::from_nanos(plan.drain_ns);
+        if self.wait(drain, |leader| leader.waiting.drained == leader.workers)? {
+            self.wait(SURPLUS_WAIT, |_| false)?;
+        }
+        self.team.order(Order::Finish)?;
+        if !self.wait(FINISH_PATIENCE, |leader| leader.waiting.finished == leader.workers)? {
+            return Err(Fault::new("not all workers reported at the end"));
+        }
+        self.merge_seconds(true);
+        let outcome = self.outcome();
+        let seconds = std::mem::take(&mut self.done).into_iter().map(|(_, histograms)| histograms).collect();
+        Ok(Conducted { outcome, seconds })
+    }
+
+    /// The traffic, up to the end of the window.
+    fn measure(&mut self, plan: &Plan) -> Result<(), Fault> {
+        let storm = plan.scenario.is_storm();
+        let (lead_in, warmup) = if storm { (STORM_LEAD_IN, 0) } else { (LEAD_IN, plan.warmup_ns) };
+        let start = self.clock.now() + lead_in;
+        self.window = (start + warmup, start + warmup + plan.duration_ns);
+        self.live.phase(match storm {
+            true => "everybody goes, and comes back at once",
+            false => "everybody is there; the traffic begins",
+        });
+        self.team.order(Order::Begin { start, window: self.window })?;
+        self.wait_until(self.window.0, |_| false)?;
+        self.samples.cpu_begin = self.server_cpu()?;
+        self.wait_until(self.window.1, |leader| storm && leader.waiting.storm_over == leader.workers || leader.gives_up())?;
+        self.samples.cpu_end = self.server_cpu()?;
+        if storm && self.waiting.storm_over == self.workers {
+            self.window.1 = self.waiting.storm_end;
+        } else {
+            self.window.1 = self.window.1.min(self.clock.now());
+        }
+        Ok(())
+    }
+
+    fn gives_up(&mut self) -> bool {
+        let new_second = self.done.last().is_some_and(|(second, _)| second.measured);
+        new_second && (self.run.give_up)(&self.outcome())
+    }
+
+    fn wait_until(&mut self, at: u64, enough: impl FnMut(&mut Self) -> bool) -> Result<bool, Fault> {
+        let patience = Duration::from_nanos(at.saturating_sub(self.clock.now()));
+        self.wait(patience, enough)
+    }
+
+    /// Takes reports until it is `enough` or the time is over; says whether it was.
+    fn wait(&mut self, patience: Duration, mut enough: impl FnMut(&mut Self) -> bool) -> Result<bool, Fault> {
+        let begin = Instant::now();
+        loop {
+            if enough(self) {
+                return Ok(true);
+            }
+            let left = patience.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.sample_each_second()?;
+            if let Some(report) = self.team.next(left.min(LOOK))? {
+                self.take(report.news)?;
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) -> Result<(), Fault> {
+        match news {
+            News::Ready => self.waiting.ready += 1,
+            News::StormOver { at } => {
+                self.waiting.storm_over += 1;
+                self.waiting.storm_end = self.waiting.storm_end.max(at);
+            }
+            News::Drained => self.waiting.drained += 1,
+            News::Second(second) => {
+                self.seconds.entry(second.at).or_default().push(*second);
+                self.merge_seconds(false);
+            }
+            News::Finished { tally, verified } => {
+                self.waiting.finished += 1;
+                self.total.merge(&tally);
+                merge_verified(&mut self.verified, *verified);
+            }
+            News::Fatal(what) => return Err(Fault::new(what)),
+        }
+        Ok(())
+    }
+
+    /// Merges the oldest seconds that all workers have told of; at the end, all.
+    fn merge_seconds(&mut self, rest: bool) {
+        while let Some(entry) = self.seconds.first_entry() {
+            if entry.get().len() < self.workers && !rest {
+                return;
+            }
+            let (at, parts) = entry.remove_entry();
+            self.merge_second(at, &parts);
+        }
+    }
+
+    fn merge_second(&mut self, at: u64, parts: &[WorkerSecond]) {
+        let mut tally = Tally::new();
+        parts.iter().for_each(|part| tally.merge(&part.tally));
+        let end = at * SECOND;
+        let measured = end > self.window.0 && end <= self.window.1;
+        if measured {
+            self.so_far.merge(&tally);
+        }
+        self.breaches = self.breaches.max(parts.iter().map(|part| part.breaches).sum());
+        let used = Metric::ALL.into_iter().filter(|metric| !tally.histograms.of(*metric).is_empty());
+        let sampled = self.samples.by_second.get(&at);
+        let second = Second {
+            at: at as f64,
+            measured,
+            connections: parts.iter().map(|part| part.connections).sum(),
+            latencies: used.map(|metric| (metric, Brief::of(tally.histograms.of(metric)))).collect(),
+            generator_cpu: parts.iter().map(|part| part.cpu).fold(0.0, f64::max),
+            server_cpu: sampled.map(|(cpu, _)| *cpu),
+            server_rss: sampled.map(|(_, rss)| *rss),
+            counts: tally.counts,
+        };
+        let progress = Progress {
+            ack: Brief::of(self.so_far.histograms.of(Metric::Ack)),
+            delivery: Brief::of(self.so_far.histograms.of(Metric::Delivery)),
+            errors: self.done.iter().map(|(second, _)| second.counts.error_count()).sum::<u64>() + second.counts.error_count(),
+            breaches: self.breaches,
+        };
+        self.live.second(&second, self.run.plan.rate, &progress);
+        if self.done.len() < MAX_SECONDS {
+            self.done.push((second, tally.histograms));
+        }
+    }
+
+    fn server_cpu(&self) -> Result<Option<Duration>, Fault> {
+        self.run.server_pid.map(procfs::cpu_time).transpose()
+    }
+
+    /// Memory of the server now.
+    fn sample(&mut self) -> Result<Option<u64>, Fault> {
+        let Some(pid) = self.run.server_pid else { return Ok(None) };
+        let rss = procfs::resident_bytes(pid)?;
+        self.samples.rss_last = rss;
+        self.samples.rss_peak = self.samples.rss_peak.max(rss);
+        Ok(Some(rss))
+    }
+
+    /// At the turn of each second.
+    fn sample_each_second(&mut self) -> Result<(), Fault> {
+        let now = self.clock.now();
+        let last = self.samples.cpu_last.map_or(0, |(at, _)| at);
+        if self.run.server_pid.is_none() || self.samples.cpu_last.is_some() && now / SECOND == last / SECOND {
+            return Ok(());
+        }
+        // A server that has been killed on purpose is no reason to end the run: its clients come back.
+        let (Ok(Some(cpu)), Ok(Some(rss))) = (self.server_cpu(), self.sample()) else { return Ok(()) };
+        if let Some((at, before)) = self.samples.cpu_last.replace((now, cpu)) {
+            let cores = cpu.saturating_sub(before).as_nanos() as f64 / (now - at).max(1) as f64;
+            self.samples.by_second.insert(now / SECOND, (cores, rss));
+        }
+        Ok(())
+    }
+
+    /// What is known: while the run goes on, from the seconds so far.
+    fn outcome(&self) -> Outcome {
+        let over = self.waiting.finished == self.workers;
+        let tally = if over { &self.total } else { &self.so_far };
+        let seconds = (self.window.1.min(self.clock.now()).saturating_sub(self.window.0)) as f64 / 1e9;
+        let used = Metric::ALL.into_iter().filter(|metric| !tally.histograms.of(*metric).is_empty());
+        let mut verifier = self.verified.clone();
+        verifier.breaches = verifier.breaches.max(self.breaches);
+        Outcome {
+            format: FORMAT,
+            loadgen: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at.clone(),
+            setup: self.setup(),
+            machine: machine::this(),
+            seconds,
+            metrics: used.map(|metric| (metric, Summary::of(tally.histograms.of(metric)))).collect(),
+            counts: tally.counts.clone(),
+            timeline: self.done.iter().map(|(second, _)| second.clone()).collect(),
+            generator: self.generator(tally),
+            server: self.server(tally.counts.delivered, seconds),
+            verifier,
+            gates: Vec::new(),
+        }
+    }
+
+    fn setup(&self) -> Setup {
+        let plan = &self.run.plan;
+        Setup {
+            url: self.run.url.clone(),
+            scenario: plan.scenario.name(),
+            clients: plan.people,
+            group_size: plan.sizes.to_string(),
+            rate: plan.rate.filter(|_| !plan.closed_loop),
+            closed_loop: plan.closed_loop,
+            seed: plan.seed,
+            warmup_seconds: if plan.scenario.is_storm() { 0.0 } else { plan.warmup_ns as f64 / 1e9 },
+            processes: self.run.spread.processes,
+            workers: self.run.spread.workers,
+            command: self.run.command.clone(),
+        }
+    }
+
+    /// What the tester found about itself, and whether it was the bottleneck.
+    fn generator(&self, tally: &Tally) -> Generator {
+        let measured: Vec<&Second> = self.done.iter().map(|(second, _)| second).filter(|second| second.measured).collect();
+        let busiest = measured.iter().map(|second| second.generator_cpu).sum::<f64>() / measured.len().max(1) as f64;
+        let limits = self.run.void;
+        let mut void = Vec::new();
+        if busiest > limits.max_cpu {
+            void.push(format!(
+                "its busiest thread used {:.0} % of a core, more than {:.0} %: use more --workers or --processes, or a lower rate",
+                busiest * 100.0,
+                limits.max_cpu * 100.0
+            ));
+        }
+        let lag = tally.histograms.of(Metric::Lag).value_at_quantile(0.99);
+        if u128::from(lag) > limits.max_lag.as_micros() {
+            void.push(format!(
+                "99 % of what it had to do was done within {:.1} ms of when it was due, later than {:.1} ms: it had too little of the processor",
+                lag as f64 / 1_000.0,
+                limits.max_lag.as_secs_f64() * 1_000.0
+            ));
+        }
+        Generator { busiest_thread: busiest, cpu: busiest, void }
+    }
+
+    fn server(&self, delivered: u64, seconds: f64) -> Option<Server> {
+        let samples = &self.samples;
+        let used = samples.cpu_end.or(samples.cpu_last.map(|(_, cpu)| cpu))?.saturating_sub(samples.cpu_begin?);
+        let grown = samples.rss_joined.saturating_sub(samples.rss_before) as f64;
+        Some(Server {
+            cpu: used.as_secs_f64() / seconds.max(f64::MIN_POSITIVE),
+            us_per_delivery: (delivered > 0).then(|| used.as_secs_f64() * 1e6 / delivered as f64),
+            rss_before: samples.rss_before,
+            rss_after: samples.rss_last,
+            rss_peak: samples.rss_peak,
+            bytes_per_connection: grown / f64::from(self.run.plan.people),
+        })
+    }
+}
+
+fn merge_verified(into: &mut Verified, from: Verified) {
+    into.events += from.events;
+    into.conversations += from.conversations;
+    into.acked += from.acked;
+    into.recoveries += from.recoveries;
+    into.typing += from.typing;
+    into.breaches += from.breaches;
+    let room = MAX_DETAILS.saturating_sub(into.details.len());
+    into.details.extend::<Vec<Breach>>(from.details.into_iter().take(room).collect());
+}
