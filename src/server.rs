@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::auth::{AuthSetupError, InviteKey, Minter, Verifier};
 use crate::config::{Config, DatabaseUrl};
-use crate::http::{Http, accept_forever};
+use crate::http::{Http, accept_forever, listen};
 use crate::protocol::limits::OFF_TIME;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -81,7 +81,7 @@ impl Server {
             }
         };
         let listen_error = |error| StartError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let listener = listen(config.listen).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let shared = Arc::new(Shared::new(limits.clone(), store, verifier, invites, config.workers));
         let workers = Workers::start(Arc::clone(&shared), config.workers).map_err(StartError::Workers)?;

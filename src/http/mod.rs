@@ -29,7 +29,7 @@ use crate::config::OriginPolicy;
 use crate::worker::{Shared, Upgraded, Workers};
 
 pub(crate) use dev::DEV_TOKEN_TTL;
-pub(crate) use listener::accept_forever;
+pub(crate) use listener::{accept_forever, listen};
 
 /// Longest request head; a token of 8 KiB and a browser's headers fit.
 const MAX_HEAD_BYTES: usize = 16 * 1024;

@@ -1,5 +1,7 @@
 //! The HTTP side: health, metrics, and upgrades that are refused.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Client, Raw, Server, group, http, say, token, within};
@@ -192,4 +194,20 @@ async fn a_foreign_websocket_client_can_log_in_and_talk() {
     socket.write_frame(fastwebsockets::Frame::close(1000, b"")).await.expect("open");
     let frame = within("the close", socket.read_frame()).await.expect("a frame");
     assert_eq!(frame.opcode, fastwebsockets::OpCode::Close);
+}
+
+/// A crowd that reconnects at once comes faster than it is accepted. Past the backlog a client's SYN is dropped and sent again a second
+/// later; here, where nothing is accepted meanwhile, it would be dropped each time.
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_is_not_turned_away_by_the_kernel() {
+    let server = Server::start(&[]).await;
+    server.pause();
+    let address = server.address();
+    let connected = tokio::task::spawn_blocking(move || {
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(10));
+        (0..1_000).map(connect).collect::<Result<Vec<_>, _>>().map(|sockets| sockets.len())
+    });
+    let connected = connected.await.unwrap();
+    server.resume();
+    assert_eq!(connected.expect("every connection is taken up by the kernel"), 1_000);
 }

@@ -93,6 +93,16 @@ impl Server {
         self.process.signal(Signal::TERM);
     }
 
+    /// SIGSTOP: the kernel goes on, the server does not.
+    pub(crate) fn pause(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// Waits for the process to end by itself: its exit code, or `None` if a signal ended it.
     pub(crate) async fn wait(&mut self) -> Option<i32> {
         let status = within("the server to end", self.process.exit.wait_for(Option::is_some)).await;
