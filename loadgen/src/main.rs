@@ -6,8 +6,12 @@
 
 mod cli;
 mod fault;
+#[allow(dead_code, reason = "wip")]
+mod outcome;
 mod procfs;
 mod raw;
+#[allow(dead_code, reason = "wip")]
+mod results;
 mod tokens;
 
 use std::process::ExitCode;
