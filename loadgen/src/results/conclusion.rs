@@ -21,19 +21,24 @@ pub(crate) struct Rates {
     pub(crate) delivered: f64,
     /// Connections a second.
     pub(crate) connects: f64,
+    seconds: f64,
 }
 
 impl Rates {
     /// Of a run; all zero for one that measured no time.
     pub(crate) fn of(outcome: &Outcome) -> Self {
-        let each = |count: u64| if outcome.seconds > 0.0 { count as f64 / outcome.seconds } else { 0.0 };
-        let counts = &outcome.counts;
-        Self {
-            sent: each(counts.sent),
-            acked: each(counts.acked),
-            delivered: each(counts.delivered),
-            connects: each(counts.connects),
-        }
+        let (counts, seconds) = (&outcome.counts, outcome.seconds);
+        let mut rates = Self { sent: 0.0, acked: 0.0, delivered: 0.0, connects: 0.0, seconds };
+        rates.sent = rates.each(counts.sent);
+        rates.acked = rates.each(counts.acked);
+        rates.delivered = rates.each(counts.delivered);
+        rates.connects = rates.each(counts.connects);
+        rates
+    }
+
+    /// How often in each second something happened that happened so often in the run.
+    pub(crate) fn each(&self, count: u64) -> f64 {
+        if self.seconds > 0.0 { count as f64 / self.seconds } else { 0.0 }
     }
 }
 
@@ -225,7 +230,7 @@ mod tests {
         outcome.metrics.clear();
         outcome.server = None;
         assert!(sentence(&outcome).contains("nothing was timed"));
-        outcome.counts.errors.insert("no_reply".to_owned(), 1);
+        outcome.counts.errors = [("no_reply".to_owned(), 1)].into();
         assert!(sentence(&outcome).contains("1 error occurred"), "{}", sentence(&outcome));
         outcome.setup.group_size = "2:60,8:30,50:10".to_owned();
         assert!(sentence(&outcome).starts_with("1,000 people in rooms of 2, 8 and 50:"));

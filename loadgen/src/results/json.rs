@@ -3,19 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use crate::fault::Fault;
 use crate::outcome::{FORMAT, Outcome};
 
 /// Longest file that is read: a run of more than a day.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
-
-/// What tells our files from others before the rest is looked at.
-#[derive(Deserialize)]
-struct Head {
-    format: Option<serde_json::Value>,
-}
 
 /// The outcome as JSON, indented, with a line end.
 pub(crate) fn text(outcome: &Outcome) -> String {
@@ -40,22 +32,20 @@ pub(crate) fn read(path: &Path) -> Result<Outcome, Fault> {
 
 /// Reads the outcome in `bytes`, which came from what is called `name`.
 fn parse(bytes: &[u8], name: &str) -> Result<Outcome, Fault> {
-    let head: serde_json::Value = serde_json::from_slice(bytes)
+    let value: serde_json::Value = serde_json::from_slice(bytes)
         .map_err(|error| Fault::new(format!("{name} is not JSON ({error}); give the run.json of a run")))?;
-    let format = Head::deserialize(&head).ok().and_then(|head| head.format);
-    match format.as_ref().map(serde_json::Value::as_u64) {
-        Some(Some(format)) if format == u64::from(FORMAT) => {}
-        Some(_) => {
-            let found = format.unwrap_or_default();
+    match value.get("format") {
+        Some(format) if format.as_u64() == Some(u64::from(FORMAT)) => {}
+        Some(format) => {
             return Err(Fault::new(format!(
-                "{name} has format {found}, and this version reads {FORMAT}: run it again with this version"
+                "{name} has format {format}, and this version reads {FORMAT}: run it again with this version"
             )));
         }
         None => {
             return Err(Fault::new(format!("{name} is JSON, but not the outcome of a run: it has no format; give a run.json")));
         }
     }
-    serde_json::from_value(head).map_err(|error| Fault::new(format!("{name} is not a whole outcome: {error}")))
+    serde_json::from_value(value).map_err(|error| Fault::new(format!("{name} is not a whole outcome: {error}")))
 }
 
 #[cfg(test)]
@@ -70,10 +60,15 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let outcome = fixture::outcome();
-        let written = text(&outcome);
-        let read = parse(written.as_bytes(), "run.json").unwrap();
-        assert_eq!(text(&read), written);
-        assert_eq!((read.metrics, read.counts, read.timeline), (outcome.metrics, outcome.counts, outcome.timeline));
+        let read = parse(text(&outcome).as_bytes(), "run.json").unwrap();
+        assert_eq!((read.counts, &read.setup, &read.machine), (outcome.counts, &outcome.setup, &outcome.machine));
+        assert_eq!(read.timeline.len(), outcome.timeline.len());
+        for (metric, summary) in &outcome.metrics {
+            let read = &read.metrics[metric];
+            assert!((read.mean - summary.mean).abs() < 1e-9, "{metric}");
+            assert!(read.decode().unwrap() == summary.decode().unwrap(), "{metric}");
+            assert_eq!((read.count, read.min, read.p99, read.max), (summary.count, summary.min, summary.p99, summary.max));
+        }
     }
 
     #[test]

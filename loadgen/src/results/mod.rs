@@ -1,9 +1,11 @@
 //! What becomes of a run's results: a verdict, and views of an [`Outcome`](crate::outcome::Outcome) for people and for other tools.
 //! Everything is a function of the outcome; nothing here measures anything.
 
+pub(crate) mod baseline;
 pub(crate) mod conclusion;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod gates;
 pub(crate) mod json;
 mod table;
 pub(crate) mod terminal;

@@ -163,7 +163,7 @@ fn rates(outcome: &Outcome, colour: Colour) -> Vec<String> {
         ("returns that had to load history", counts.reloads),
     ];
     for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {
-        row(name, if outcome.seconds > 0.0 { count as f64 / outcome.seconds } else { 0.0 }, count);
+        row(name, rates.each(count), count);
     }
     let mut lines = table.lines("  ");
     lines[0] = colour.head(&lines[0]);
@@ -198,7 +198,7 @@ fn server(outcome: &Outcome, colour: Colour) -> Vec<String> {
     let Some(server) = &outcome.server else {
         return vec![format!("  {}  not watched: --server-pid PID shows its processor time and memory", colour.head("server"))];
     };
-    let mut table = Table::with_head(&["server", ""]);
+    let mut table = Table::with_head(&["server"]);
     table.row(["cores used".to_owned(), format!("{} of {}", units::three_digits(server.cpu), outcome.machine.cores)]);
     let each = server.us_per_delivery.map_or_else(|| "-".to_owned(), |us| format!("{} µs", units::three_digits(us)));
     table.row(["processor time for each delivery".to_owned(), each]);
@@ -284,7 +284,7 @@ mod tests {
         assert!(text.starts_with("FAILED: 1 of 3 gates were not met\n"), "{text}");
         assert!(at(&text, "  FAIL  ack:p99<1us") < at(&text, "  times"));
         assert!(at(&text, "coordinated") < at(&text, "  rates"));
-        assert!(text.trim_end().ends_with("for each connection."), "{text}");
+        assert!(text.trim_end().ends_with("of all requests."), "{text}");
     }
 
     #[test]
