@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::raw::cli::RawCommand;
+use crate::results::cli::{CompareCommand, ReportCommand};
 
 /// Loads a chat server and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -17,6 +18,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Raw(RawCommand),
+    Report(ReportCommand),
+    Compare(CompareCommand),
 }
 
 #[cfg(test)]

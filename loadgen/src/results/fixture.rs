@@ -214,3 +214,18 @@ pub(crate) fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64>
     values.into_iter().for_each(|value| histogram.saturating_record(value));
     histogram
 }
+
+/// The same run as `tests/fixtures/run.json` has it, for the tests of the program as a whole. After a change of the format:
+/// `WRITE_FIXTURES=1 cargo test -p loadgen fixture`.
+#[test]
+fn the_committed_run_is_this_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run.json");
+    if std::env::var_os("WRITE_FIXTURES").is_some() {
+        std::fs::write(&path, super::json::text(&outcome())).unwrap();
+    }
+    let committed = super::json::read(&path).unwrap();
+    assert_eq!((committed.counts, committed.setup, committed.server), (outcome().counts, outcome().setup, outcome().server));
+    for (metric, summary) in &outcome().metrics {
+        assert!(committed.metrics[metric].decode().unwrap() == summary.decode().unwrap(), "{metric}");
+    }
+}
