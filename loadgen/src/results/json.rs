@@ -9,9 +9,9 @@ use crate::outcome::{FORMAT, Outcome};
 /// Longest file that is read: a run of more than a day.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The outcome as JSON, indented, with a line end.
+/// The outcome as JSON on one line, with its end.
 pub(crate) fn text(outcome: &Outcome) -> String {
-    let mut text = serde_json::to_string_pretty(outcome).expect("all of it is strings, numbers, lists and maps with names");
+    let mut text = serde_json::to_string(outcome).expect("all of it is strings, numbers, lists and maps with names");
     text.push('\n');
     text
 }

@@ -66,7 +66,7 @@ pub(crate) fn bytes(bytes: f64) -> String {
 pub(crate) fn share(share: f64) -> String {
     let percent = share * 100.0;
     match percent.abs() {
-        none if none == 0.0 => "0 %".to_owned(),
+        0.0 => "0 %".to_owned(),
         tiny if tiny < 0.0001 => format!("{percent:.1e} %"),
         small if small < 0.01 => format!("{percent:.4} %"),
         small if small < 0.1 => format!("{percent:.3} %"),
