@@ -2,8 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::find_max::FindMaxOptions;
 use crate::raw::cli::RawCommand;
+use crate::results::cli::{CompareCommand, ReportCommand};
 use crate::run::RunOptions;
+use crate::selftest::SelftestOptions;
 
 /// Loads a chat server and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -17,11 +20,15 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Run(RunOptions),
+    Run(Box<RunOptions>),
+    FindMax(Box<FindMaxOptions>),
+    Selftest(SelftestOptions),
+    Report(ReportCommand),
+    Compare(CompareCommand),
+    Raw(RawCommand),
     /// A process of `run --processes`
     #[command(hide = true)]
     Worker,
-    Raw(RawCommand),
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 
 mod cli;
 mod fault;
+mod find_max;
 mod outcome;
 mod people;
 mod procfs;
 mod raw;
+mod results;
 mod run;
+mod selftest;
 mod tokens;
 
 use std::process::ExitCode;
@@ -25,8 +28,12 @@ const EXIT_FAULT: u8 = 2;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::FindMax(options) => find_max::run(&options),
+        Command::Selftest(options) => selftest::run(&options),
         Command::Worker => people::team::work().map(|()| ExitCode::SUCCESS),
         Command::Raw(command) => raw::run(&command),
+        Command::Report(command) => results::cli::report(&command),
+        Command::Compare(command) => results::cli::compare(&command),
     };
     match outcome {
         Ok(status) => status,

@@ -7,51 +7,132 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::fault::Fault;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::people::cli::{LoadOptions, command_line, parse_rate, parse_time};
 use crate::people::conduct::{Run, conduct};
 use crate::people::live::Live;
+use crate::results::gates::Threshold;
+use crate::results::{annotations, baseline, files, json, terminal};
 use crate::tokens;
 
-/// Loads the server with people who chat, times it, and verifies that nothing is lost, doubled or out of order
+/// How many values a metric needs before a threshold on it can end a run early: the first few say little.
+const ENOUGH_TO_GIVE_UP: u64 = 1_000;
+
+/// Load a server with people who chat, time it, and verify that nothing is lost, doubled or out of order
+///
+/// Everybody connects and joins first; then the traffic goes on for the warm-up, which is not measured, and for the duration. Messages
+/// are sent when they are due, whatever the server does, and timed from then (open loop); --closed-loop waits for each reply instead.
+///
+/// Exit status: 0 passed, 99 a threshold was not met, 3 void (the tester was the bottleneck), 4 a promise of PROTOCOL.md was broken,
+/// 2 the run could not take place.
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) load: LoadOptions,
-    /// Messages a second of all people; beginnings of typing in `typing`, connects in `connect-storm` [default: by scenario]
+    /// Messages a second of all people; beginnings of typing in `typing`, connects in storms [default: by scenario]
     #[arg(long, value_name = "N", value_parser = parse_rate, conflicts_with = "closed_loop")]
     pub(crate) rate: Option<f64>,
     /// Length of the measured window; storms end when everybody is back
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time)]
     pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) gates: GateOptions,
     /// Directory for the results: report.html, run.json, CSV, .hgrm and .hlog files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub(crate) out: Option<PathBuf>,
-    /// Print the results as JSON
-    #[arg(long)]
+    /// Print the results as JSON instead of a summary
+    #[arg(long, help_heading = "Results")]
     pub(crate) json: bool,
+}
+
+/// What the run has to meet.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Gates")]
+pub(crate) struct GateOptions {
+    /// A condition such as ack:p99<25ms or errors:rate<0.001; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    threshold: Vec<Threshold>,
+    /// run.json of an earlier run of the same setup, to be no worse than
+    #[arg(long, value_name = "BASE.json")]
+    baseline: Option<PathBuf>,
+    /// How much worse than the baseline a figure may be
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = baseline::parse_share, requires = "baseline")]
+    max_regression: f64,
+    /// End as soon as a threshold is not met or a promise is broken
+    #[arg(long)]
+    abort_on_fail: bool,
+}
+
+impl GateOptions {
+    /// Whether a run that stands so need not go on.
+    fn give_up(&self, so_far: &Outcome) -> bool {
+        let enough = so_far.metrics.values().any(|summary| summary.count >= ENOUGH_TO_GIVE_UP);
+        self.abort_on_fail
+            && (so_far.verifier.breaches > 0 || enough && self.threshold.iter().any(|threshold| threshold.is_lost(so_far)))
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     let load = &options.load;
-    let plan = load.plan(options.rate, options.duration);
+    // Before anything starts: a baseline that cannot be read would be a pity after an hour.
+    let base = options.gates.baseline.as_deref().map(json::read).transpose()?;
     let mut live = Live::new(load.quiet);
-    live.phase("getting tokens");
     let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
+    let give_up = |so_far: &Outcome| options.gates.give_up(so_far);
     let run = Run {
-        plan,
+        plan: load.plan(options.rate, options.duration),
         tokens: &tokens,
         spread: load.spread(),
         server_pid: load.server_pid,
         void: load.void_limits(),
         command: command_line(std::env::args()),
         url: load.url(),
-        give_up: &|_: &Outcome| false,
+        give_up: &give_up,
     };
     let conducted = conduct(&run, &mut live);
     live.finish();
-    let outcome = conducted?.outcome;
-    println!("{}", serde_json::to_string_pretty(&outcome).map_err(Fault::while_doing("JSON"))?);
-    Ok(ExitCode::SUCCESS)
+    let conducted = conducted?;
+    let mut outcome = conducted.outcome;
+    outcome.gates = options.gates.threshold.iter().map(|threshold| threshold.check(&outcome)).collect();
+    if let Some(base) = &base {
+        outcome.gates.extend(baseline::gates(base, &outcome, options.gates.max_regression)?);
+    }
+    if let Some(directory) = &options.out {
+        files::write(directory, &outcome, &conducted.seconds)?;
+    }
+    if options.json {
+        println!("{}", json::text(&outcome));
+    } else {
+        terminal::print(&outcome)?;
+    }
+    if let Some(directory) = &options.out {
+        eprintln!("loadgen: the results are in {0}; open {0}/report.html in a browser", directory.display());
+    }
+    annotations::emit(&outcome)?;
+    Ok(ExitCode::from(outcome.verdict().exit_code()))
+}
+
+/// A run for `find-max`: at that rate, judged by these thresholds.
+pub(crate) fn run_at(
+    load: &LoadOptions,
+    tokens: &[tokens::Token],
+    thresholds: &[Threshold],
+    (rate, duration): (f64, Duration),
+    live: &mut Live,
+) -> Result<Outcome, Fault> {
+    // Whatever breaks a threshold ends the step; only the verdict is wanted, and a knee is passed at the cost of a wait each time.
+    let run = Run {
+        plan: load.plan(Some(rate), duration),
+        tokens,
+        spread: load.spread(),
+        server_pid: load.server_pid,
+        void: load.void_limits(),
+        command: command_line(std::env::args()),
+        url: load.url(),
+        give_up: &|so_far: &Outcome| so_far.verdict() == Verdict::Broken,
+    };
+    let mut outcome = conduct(&run, live)?.outcome;
+    outcome.gates = thresholds.iter().map(|threshold| threshold.check(&outcome)).collect();
+    Ok(outcome)
 }

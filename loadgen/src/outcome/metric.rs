@@ -141,10 +141,6 @@ impl Histograms {
         }
     }
 
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        self.0.iter_mut().filter(|histogram| !histogram.is_empty()).for_each(Histogram::reset);
-    }
 }
 
 /// An empty histogram with the bounds that all have.
@@ -180,7 +176,5 @@ mod tests {
         other.record(Metric::Ack, 20);
         one.merge(&other);
         assert_eq!((one.of(Metric::Ack).len(), one.of(Metric::Ack).max()), (2, 20));
-        one.clear();
-        assert!(one.of(Metric::Ack).is_empty());
     }
 }

@@ -1,15 +1,17 @@
 //! What a run found out: plain data that is written as JSON, read back by `compare`, `report` and `--baseline`, and shown in every
 //! other form. Knows nothing of how it was measured.
 
-mod codec;
 pub(crate) mod metric;
+mod summary;
+mod verdict;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use codec::{decode_histogram, encode_histogram};
 pub(crate) use metric::{Histograms, Metric};
+pub(crate) use summary::{decode, encode};
+pub(crate) use verdict::Verdict;
 
 /// The version of the JSON that [`Outcome`] becomes; another one is not read.
 pub(crate) const FORMAT: u32 = 1;
@@ -277,32 +279,4 @@ pub(crate) struct Gate {
     pub(crate) measured: String,
     /// Whether it was met.
     pub(crate) passed: bool,
-}
-
-/// What a run comes to, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// A promise was broken: exit status 4.
-    Broken,
-    /// The tester was the bottleneck: exit status 3.
-    Void,
-    /// A gate was not met: exit status 99.
-    Failed,
-    /// Exit status 0.
-    Passed,
-}
-
-impl Outcome {
-    /// What the run comes to.
-    pub(crate) fn verdict(&self) -> Verdict {
-        if self.verifier.breaches > 0 {
-            Verdict::Broken
-        } else if !self.generator.void.is_empty() {
-            Verdict::Void
-        } else if self.gates.iter().any(|gate| !gate.passed) {
-            Verdict::Failed
-        } else {
-            Verdict::Passed
-        }
-    }
 }

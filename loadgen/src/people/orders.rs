@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::clock::Clock;
 use super::crowd::Tally;
 use super::plan::{Part, Plan};
-use crate::outcome::{Counts, Histograms, Metric, Verified, decode_histogram, encode_histogram};
+use crate::outcome::{Counts, Histograms, Metric, Verified, decode, encode};
 
 /// What a process needs to begin: the first line that it reads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Serialize for Tally {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let used = Metric::ALL.into_iter().filter(|metric| !self.histograms.of(*metric).is_empty());
         let histograms: BTreeMap<Metric, String> =
-            used.map(|metric| (metric, encode_histogram(self.histograms.of(metric)))).collect();
+            used.map(|metric| (metric, encode(self.histograms.of(metric)))).collect();
         (histograms, &self.counts).serialize(serializer)
     }
 }
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Tally {
         let (encoded, counts): (BTreeMap<Metric, String>, Counts) = Deserialize::deserialize(deserializer)?;
         let mut histograms = Histograms::new();
         for (metric, text) in encoded {
-            let decoded = decode_histogram(&text).map_err(D::Error::custom)?;
+            let decoded = decode(&text).map_err(D::Error::custom)?;
             histograms.of_mut(metric).add(decoded).map_err(D::Error::custom)?;
         }
         Ok(Self { histograms, counts })

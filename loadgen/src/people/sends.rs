@@ -18,6 +18,8 @@ pub(crate) struct Sent {
     pub(crate) sender: u32,
     /// Its place in the log; 0 until that is known.
     pub(crate) seq: u64,
+    /// How often it was handed to a connection.
+    pub(crate) attempts: u32,
 }
 
 /// The newest messages, by their number.
@@ -70,7 +72,7 @@ impl Sends {
 mod tests {
     use super::*;
 
-    const SENT: Sent = Sent { due: 1, sent_at: 2, conversation: 3, sender: 4, seq: 0 };
+    const SENT: Sent = Sent { due: 1, sent_at: 2, conversation: 3, sender: 4, seq: 0, attempts: 1 };
 
     #[test]
     fn numbers_go_there_and_back() {

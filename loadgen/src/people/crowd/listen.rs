@@ -103,7 +103,10 @@ impl Crowd {
         let Some(sent) = self.sends.at(number).copied() else { return };
         self.meters.record(Metric::Delivery, sent.due, now.saturating_sub(sent.due));
         self.meters.record(Metric::DeliveryService, sent.due, now.saturating_sub(sent.sent_at));
-        self.verifier.delayed(place, now.saturating_sub(sent.sent_at), now);
+        // What had to be sent again took its time for other reasons than a receiver who is behind.
+        if sent.attempts == 1 {
+            self.verifier.delayed(place, now.saturating_sub(sent.sent_at), now);
+        }
         let client_message_id = message.client_message_id.as_deref().unwrap_or_default();
         let what = if self.directory.user(sent.sender) != &*message.sender_id {
             "it names another sender"

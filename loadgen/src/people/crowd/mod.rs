@@ -124,6 +124,7 @@ impl Crowd {
                         newest: 0,
                         marks: false,
                         oldest: 0,
+                        composes: false,
                         typing_since: None,
                     });
                 }
@@ -306,4 +307,4 @@ impl Crowd {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -44,7 +44,9 @@ pub(crate) struct Membership {
     pub(crate) marks: bool,
     /// How far back history has been loaded; 0: nothing was yet.
     pub(crate) oldest: u64,
-    /// Since when they type, by when that was due.
+    /// Whether they are about to write here.
+    pub(crate) composes: bool,
+    /// Since when the server has been told that they type, by when that was due.
     pub(crate) typing_since: Option<u64>,
 }
 

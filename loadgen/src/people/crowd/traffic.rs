@@ -8,8 +8,10 @@ use super::{Action, Asked, Crowd, HEARTBEAT_NS, Line, Output, SWEEP_NS, Stage, S
 
 /// How often a client says again that its user types, as PROTOCOL.md asks.
 const TYPING_REPEAT_NS: u64 = 3 * SECOND;
-/// How often somebody else is picked when the first is busy.
+/// How often somebody else is picked when the first is busy, at random; then it is whoever is next.
 const PICKS: usize = 8;
+/// How long a drop waits for somebody who is busy.
+const BUSY_PAUSE_NS: u64 = SECOND / 10;
 /// Messages of a page of history.
 const HISTORY_PAGE: u32 = 50;
 /// What messages are filled up with.
@@ -92,25 +94,31 @@ impl Crowd {
         }
     }
 
-    /// Somebody who is there, not looking away, and not typing already, if such a one is found soon.
+    /// Somebody who is there, not looking away, and not composing already. If all are busy, anybody: what is due is due.
     fn pick(&mut self, now: u64) -> (u32, u32) {
+        let people = self.people.len() as u32;
+        let free = |crowd: &Self, person: u32, membership: u32| {
+            let state = &crowd.people[person as usize];
+            state.line == Line::Here && state.idle_until <= now && !state.memberships[membership as usize].composes
+        };
         let mut picked = (0, 0);
         for _ in 0..PICKS {
-            let person = self.random.u32(0..self.people.len() as u32);
-            let state = &self.people[person as usize];
-            let membership = self.random.u32(0..state.memberships.len() as u32);
+            let person = self.random.u32(0..people);
+            let membership = self.random.u32(0..self.people[person as usize].memberships.len() as u32);
             picked = (person, membership);
-            let busy = state.memberships[membership as usize].typing_since.is_some();
-            if state.line == Line::Here && state.idle_until <= now && !busy {
-                break;
+            if free(self, person, membership) {
+                return picked;
             }
         }
-        picked
+        let (first, membership) = picked;
+        let others = (first..people).chain(0..first);
+        others.map(|person| (person, membership)).find(|(person, membership)| free(self, *person, *membership)).unwrap_or(picked)
     }
 
     /// Says that one types, and comes back to it: to say so again, to send, or to stop.
     fn type_on(&mut self, person: u32, index: u32, send_at: u64, sends: bool, due: u64, now: u64) {
         self.record_lag(due, now);
+        self.people[person as usize].memberships[index as usize].composes = due < send_at;
         if due >= send_at {
             match sends {
                 true => self.write(person, index, send_at, now),
@@ -153,7 +161,7 @@ impl Crowd {
         self.record_lag(due, now);
         self.meters.count(due, |counts| counts.due += 1);
         let conversation = self.people[person as usize].memberships[index as usize].conversation;
-        let number = self.sends.push(Sent { due, sent_at: now, conversation, sender: person, seq: 0 });
+        let number = self.sends.push(Sent { due, sent_at: now, conversation, sender: person, seq: 0, attempts: 0 });
         self.send_number(person, number, 1, now);
     }
 
@@ -180,6 +188,7 @@ impl Crowd {
         }
         membership.typing_since = None;
         let due = sent.due;
+        sent.attempts = attempt;
         if attempt == 1 {
             sent.sent_at = now;
             self.meters.count(due, |counts| counts.sent += 1);
@@ -231,6 +240,14 @@ impl Crowd {
     }
 
     fn drop_out(&mut self, person: u32, due: u64, now: u64) {
+        // Whoever is in the middle of something loses the connection a little later: a message that waits for its sender to come back
+        // would say nothing about the server.
+        let state = &self.people[person as usize];
+        let busy = state.memberships.iter().any(|membership| membership.composes) || !state.pending.is_empty();
+        if busy && self.stage == Stage::Running {
+            self.timers.push(now + BUSY_PAUSE_NS, Action::Drop { person });
+            return;
+        }
         let back = self.after(now, self.plan.behaviour.away_for);
         if let Some(mean) = self.plan.behaviour.drops_every {
             let next = self.sometime_after(due.max(back), mean);

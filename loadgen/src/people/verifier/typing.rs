@@ -66,9 +66,9 @@ mod tests {
         let mut view = TypingView::default();
         assert!(view.started(1, 100) && !view.started(1, 200) && view.started(2, 100));
         view.stopped(2);
-        assert_eq!(view.take_stuck(200 + GRACE_NS), vec![]);
+        assert_eq!(view.take_stuck(200 + GRACE_NS), Vec::<u32>::new());
         assert_eq!(view.take_stuck(201 + GRACE_NS), vec![1]);
-        assert_eq!(view.take_stuck(900 + GRACE_NS), vec![]);
+        assert_eq!(view.take_stuck(900 + GRACE_NS), Vec::<u32>::new());
     }
 
     #[test]
@@ -76,6 +76,6 @@ mod tests {
         let mut view = TypingView::default();
         view.delayed(BEHIND_NS + 1, 0);
         view.started(1, 5);
-        assert_eq!(view.take_stuck(6 + GRACE_NS), vec![]);
+        assert_eq!(view.take_stuck(6 + GRACE_NS), Vec::<u32>::new());
     }
 }

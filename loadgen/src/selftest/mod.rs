@@ -1,0 +1,208 @@
+//! `loadgen selftest`: proves the verifier. People chat through a proxy that does one thing wrong, and the verifier must say so;
+//! through a proxy that does nothing, it must not.
+
+mod faults;
+mod host;
+pub(crate) mod house;
+mod proxy;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::fault::Fault as CannotRun;
+use crate::outcome::Outcome;
+use crate::people::cli::IdentityOptions;
+use crate::people::conduct::{Run, VoidLimits, conduct};
+use crate::people::live::Live;
+use crate::people::plan::{MILLISECOND, Plan, SECOND, Sizes};
+use crate::people::scenario::{Behaviour, Scenario};
+use crate::people::team::Spread;
+use crate::raw::cli::Endpoint;
+use crate::results::gates::Threshold;
+use crate::results::table::Table;
+use crate::tokens::{self, Token};
+use faults::{Fault, Tamper};
+
+/// A fault was not caught, or the honest run was blamed.
+const EXIT_NOT_CAUGHT: u8 = 1;
+/// What shows that everything came late.
+const LATENCY_GATE: &str = "delivery:p50<200ms";
+/// People of each run, in groups of four.
+const PEOPLE: u32 = 12;
+/// How long people chat.
+const CHAT: Duration = Duration::from_secs(5);
+/// How long where an indicator must get stuck: after its lease comes the verifier's patience. A real server's leases are longer.
+const CHAT_PAST_A_LEASE: Duration = Duration::from_secs(8);
+const CHAT_PAST_A_REAL_LEASE: Duration = Duration::from_secs(16);
+
+/// Prove the verifier: a proxy that drops, repeats, reorders, delays and alters frames, and each fault must be caught
+///
+/// Without --url it talks to a small server of its own. Exit status: 0 when each fault was caught and the honest run passed, 1 when not,
+/// 2 when it could not take place. Takes about twenty seconds.
+#[derive(Debug, Args)]
+pub(crate) struct SelftestOptions {
+    /// A real server to put behind the proxy, such as ws://127.0.0.1:8080/ws
+    #[arg(long, value_name = "URL")]
+    url: Option<Endpoint>,
+    #[command(flatten)]
+    identity: IdentityOptions,
+}
+
+/// Runs it.
+pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(CannotRun::while_doing("a runtime"))?;
+    let (server, past_a_lease, all_tokens) = match &options.url {
+        Some(url) => {
+            let tokens = tokens::obtain(&options.identity, url.address, PEOPLE as usize * Fault::ALL.len())?;
+            (url.clone(), CHAT_PAST_A_REAL_LEASE, tokens)
+        }
+        None => {
+            let listener = bind(&runtime)?;
+            let address = local(&listener)?;
+            runtime.spawn(host::serve(listener));
+            (Endpoint { address, path: "/ws".to_owned() }, CHAT_PAST_A_LEASE, tokens::made_up(PEOPLE as usize * Fault::ALL.len()))
+        }
+    };
+    eprintln!("loadgen: {} runs of some seconds each, all at once", Fault::ALL.len());
+    let shares = all_tokens.chunks(PEOPLE as usize);
+    let outcomes: Vec<(Fault, Result<Tried, CannotRun>)> = std::thread::scope(|scope| {
+        let started: Vec<_> = Fault::ALL
+            .into_iter()
+            .zip(shares)
+            .map(|(fault, tokens)| {
+                let (runtime, server) = (&runtime, &server);
+                let chat = if fault == Fault::StuckTyping { past_a_lease } else { CHAT };
+                (fault, scope.spawn(move || try_one(runtime, server, fault, tokens, chat)))
+            })
+            .collect();
+        started.into_iter().map(|(fault, run)| (fault, run.join().unwrap_or_else(|_| Err(CannotRun::new("a run panicked"))))).collect()
+    });
+    let mut table = Table::with_head(&["fault", "found", "at", "verdict"]);
+    let mut all_right = true;
+    let mut problems = Vec::new();
+    for (fault, tried) in outcomes {
+        let tried = tried?;
+        let problem = problem(fault, &tried);
+        all_right &= problem.is_none();
+        let details = &tried.outcome.verifier.details;
+        let found = details.iter().find(|breach| fault.caught_as().contains(&breach.kind.as_str())).or(details.first());
+        let what = match fault {
+            Fault::DelayAll => tried.outcome.gates.iter().find(|gate| !gate.passed).map(|gate| format!("{} was {}", gate.condition, gate.measured)),
+            _ => found.map(|breach| breach.kind.clone()),
+        };
+        table.row([
+            fault.name().to_owned(),
+            what.unwrap_or_else(|| "nothing".to_owned()),
+            found.and_then(|breach| breach.seq).map_or_else(|| "-".to_owned(), |seq| format!("seq {seq}")),
+            if problem.is_none() { "as it must be".to_owned() } else { "WRONG".to_owned() },
+        ]);
+        problems.extend(problem.map(|problem| format!("{}: {problem}", fault.name())));
+    }
+    table.lines("").iter().for_each(|line| println!("{line}"));
+    problems.iter().for_each(|problem| println!("{problem}"));
+    println!("{}", if all_right { "The verifier found every fault, and none where there was none." } else { "The verifier cannot be trusted." });
+    Ok(if all_right { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_CAUGHT) })
+}
+
+/// A run through a proxy.
+struct Tried {
+    outcome: Outcome,
+    struck: bool,
+}
+
+/// What is wrong with how it ended, if anything is.
+fn problem(fault: Fault, tried: &Tried) -> Option<String> {
+    let found: Vec<&str> = tried.outcome.verifier.details.iter().map(|breach| breach.kind.as_str()).collect();
+    let late = tried.outcome.gates.iter().any(|gate| !gate.passed);
+    if !tried.struck {
+        return Some("the proxy had no occasion for it".to_owned());
+    }
+    match fault {
+        Fault::None | Fault::DelayAll if !found.is_empty() => Some(format!("found {found:?} where no promise was broken")),
+        Fault::DelayAll if !late => Some(format!("{LATENCY_GATE} was met")),
+        Fault::None | Fault::DelayAll => None,
+        _ if found.iter().any(|kind| fault.caught_as().contains(kind)) => None,
+        _ => Some(format!("found {found:?}, not one of {:?}", fault.caught_as())),
+    }
+}
+
+fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token], chat: Duration) -> Result<Tried, CannotRun> {
+    let tamper = Arc::new(Mutex::new(Tamper::new(fault)));
+    let listener = bind(runtime)?;
+    let address = local(&listener)?;
+    let proxy = runtime.spawn(proxy::pass_on(listener, SocketAddr::V4(server.address), Arc::clone(&tamper)));
+    let threshold: Threshold = LATENCY_GATE.parse().map_err(CannotRun::new)?;
+    let run = Run {
+        plan: Arc::new(plan(Endpoint { address, path: server.path.clone() }, fault, chat)),
+        tokens,
+        spread: Spread { processes: 1, workers: 1 },
+        server_pid: None,
+        // How busy the machine is does not matter here.
+        void: VoidLimits { max_lag: Duration::from_secs(3_600), max_cpu: 1.0 },
+        command: "loadgen selftest".to_owned(),
+        url: format!("ws://{address}{}", server.path),
+        give_up: &|_| false,
+    };
+    let conducted = conduct(&run, &mut Live::new(true));
+    proxy.abort();
+    let mut outcome = conducted?.outcome;
+    outcome.gates = vec![threshold.check(&outcome)];
+    let struck = tamper.lock().unwrap_or_else(PoisonError::into_inner).has_struck();
+    Ok(Tried { outcome, struck })
+}
+
+/// A few people who type, write, and drop out often; where an indicator must get stuck they stay, and seldom type again.
+fn plan(server: Endpoint, fault: Fault, chat: Duration) -> Plan {
+    let (rate, drops_every) = if fault == Fault::StuckTyping { (1.0, None) } else { (60.0, Some(2.0)) };
+    let behaviour = Behaviour {
+        composing: Some((0.05, 0.3)),
+        reads_after: Some((0.1, 0.5)),
+        pages_every: Some(1.0),
+        idles_every: None,
+        drops_every,
+        away_for: (0.3, 0.8),
+        ..Scenario::Chat.behaviour()
+    };
+    Plan {
+        address: server.address,
+        path: server.path,
+        scenario: Scenario::Chat,
+        behaviour,
+        people: PEOPLE,
+        sizes: Sizes::all(4),
+        memberships: 1,
+        rate: Some(rate),
+        closed_loop: false,
+        content_chars: 48,
+        connect_rate: 1_000.0,
+        connecting: PEOPLE,
+        seed: fault as u64,
+        run: format!("selftest-{}-{}", std::process::id(), fault as u8),
+        warmup_ns: 200 * MILLISECOND,
+        duration_ns: chat.as_nanos() as u64,
+        drain_ns: 10 * SECOND,
+        sources: 1,
+    }
+}
+
+fn bind(runtime: &Runtime) -> Result<TcpListener, CannotRun> {
+    let anywhere = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    runtime.block_on(TcpListener::bind(anywhere)).map_err(CannotRun::while_doing("a port on this machine"))
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddrV4, CannotRun> {
+    match listener.local_addr() {
+        Ok(SocketAddr::V4(address)) => Ok(address),
+        Ok(SocketAddr::V6(_)) | Err(_) => Err(CannotRun::new("the port on this machine has no IPv4 address")),
+    }
+}
