@@ -23,7 +23,7 @@ function tickTime(us) {
 }
 function short(value) {
   if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))} M`;
-  return value >= 1e4 ? `${Number((value / 1e3).toPrecision(3))} k` : String(Number(value.toPrecision(3)));
+  return value >= 1e3 ? whole(value) : String(Number(value.toPrecision(3)));
 }
 function rate(value) {
   return value >= 99.95 || Number.isInteger(value) ? whole(value) : digits(value);
@@ -50,11 +50,11 @@ function section(heading, ...children) {
 }
 
 /** A table; the first column and those called `words` are text. */
-function table(heads, rows, words = []) {
+function table(heads, rows, words = [], kind = "") {
   const cell = (tag, content, index) => element(tag, words.includes(index) ? { class: "words" } : {}, content);
   const head = element("tr", {}, ...heads.map((content, index) => cell("th", content, index)));
   const body = rows.map((row) => element("tr", {}, ...row.map((content, index) => cell("td", content, index))));
-  return element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
+  return element("div", { class: "scroll" }, element("table", { class: kind }, element("thead", {}, head), element("tbody", {}, ...body)));
 }
 
 function list(pairs, kind = "") {
@@ -81,7 +81,7 @@ function gates() {
     element("code", {}, gate.condition),
     gate.measured,
   ]);
-  section("Gates", table(["", "condition", "measured"], rows, [1]));
+  section("Gates", table(["", "condition", "measured"], rows, [1], "gates"));
 }
 
 function breaches() {
@@ -172,7 +172,7 @@ function timeline() {
     if (!point.measured) shade.push([start, point.at]);
     start = point.at;
   }
-  const x = { format: (value) => `${short(value)} s` };
+  const x = { format: (value) => `${short(value)} s`, range: [0, start] };
   const add = (title, series, y) => {
     const some = series.filter((line) => line.points.some((point) => point[1] > 0));
     if (some.length > 0) chart(charts, { title, series: some, x, y, shade });
