@@ -110,8 +110,15 @@ function chart(host, options) {
   if (options.y.log !== undefined) header.append(scaleButton(state, redraw));
   host.append(box);
   follow(picture, options, state, redraw);
-  new ResizeObserver(redraw).observe(box);
   redraw();
+  let drawnWidth = box.clientWidth;
+  const resized = () => {
+    if (box.clientWidth === drawnWidth) return;
+    drawnWidth = box.clientWidth;
+    redraw();
+  };
+  // After the frame: what a drawing changes in height must not be observed within the same one.
+  new ResizeObserver(() => requestAnimationFrame(resized)).observe(box);
 }
 
 function swatch(series) {
