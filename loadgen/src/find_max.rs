@@ -205,7 +205,9 @@ fn conclusion(steps: &[(f64, Step, Outcome)], search: &Search) -> String {
         (Some((held, ..)), Some(broke), None) => {
             format!("The knee: {} a second held, {} a second did not.", units::rate(*held), units::rate(broke))
         }
-        (Some((held, ..)), None, None) => format!("{} a second held, the highest rate that was asked for (--max-rate).", units::rate(*held)),
+        (Some((held, ..)), None, None) => {
+            format!("{} a second held, the highest rate that was asked for (--max-rate).", units::rate(*held))
+        }
         (None, ..) => "Not even the first rate held; try a lower --start-rate.".to_owned(),
     }
 }

@@ -140,7 +140,6 @@ impl Histograms {
             }
         }
     }
-
 }
 
 /// An empty histogram with the bounds that all have.

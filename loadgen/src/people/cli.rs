@@ -109,7 +109,8 @@ impl LoadOptions {
         let scenario = self.scenario;
         let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
         let loopback = self.url.address.ip().is_loopback();
-        let sources = self.source_addresses.unwrap_or(if loopback { self.clients.div_ceil(CONNECTIONS_PER_SOURCE).min(250) } else { 1 });
+        let sources =
+            self.source_addresses.unwrap_or(if loopback { self.clients.div_ceil(CONNECTIONS_PER_SOURCE).min(250) } else { 1 });
         Arc::new(Plan {
             address: self.url.address,
             path: self.url.path.clone(),
@@ -194,7 +195,6 @@ fn parse_share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "a share of a core, like 0.9".to_owned())?;
     if (0.01..=1.0).contains(&share) { Ok(share) } else { Err("0.01 to 1".to_owned()) }
 }
-
 
 #[cfg(test)]
 mod tests {

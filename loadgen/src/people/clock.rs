@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io;
 
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create, timerfd_settime,
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
@@ -51,7 +52,10 @@ impl Timer {
     /// A timer that is not set.
     pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        #[expect(deprecated, reason = "its unsoundness is of types that do not own their descriptor; what replaces it is unsafe to call")]
+        #[expect(
+            deprecated,
+            reason = "its unsoundness is of types that do not own their descriptor; what replaces it is unsafe to call"
+        )]
         let fd = AsyncFd::new(fd)?;
         Ok(Self { fd, clock, armed: Cell::new(u64::MAX) })
     }

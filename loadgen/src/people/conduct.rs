@@ -12,9 +12,7 @@ use super::orders::{News, Order, WorkerSecond};
 use super::plan::{Plan, SECOND};
 use super::team::{Spread, Team};
 use crate::fault::Fault;
-use crate::outcome::{
-    Breach, Brief, FORMAT, Generator, Histograms, Metric, Outcome, Second, Server, Setup, Summary, Verified,
-};
+use crate::outcome::{Breach, Brief, FORMAT, Generator, Histograms, Metric, Outcome, Second, Server, Setup, Summary, Verified};
 use crate::procfs;
 use crate::tokens::Token;
 

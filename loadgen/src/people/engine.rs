@@ -56,19 +56,18 @@ pub(crate) fn run(
     orders: UnboundedReceiver<Order>,
     report: impl Fn(News),
 ) {
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Fault::while_doing("a runtime"))
-        .and_then(|runtime| {
-            let tasks = tokio::task::LocalSet::new();
-            tasks.block_on(&runtime, async {
-                let timer = Timer::new(clock).map_err(Fault::while_doing("a timer"))?;
-                let connections = RefCell::new((0..crowd.people()).map(|_| None).collect());
-                let engine = Rc::new(Engine { plan, first_person, clock, crowd: RefCell::new(crowd), connections, timer });
-                drive(engine, orders, &report).await
-            })
-        });
+    let outcome =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::while_doing("a runtime")).and_then(
+            |runtime| {
+                let tasks = tokio::task::LocalSet::new();
+                tasks.block_on(&runtime, async {
+                    let timer = Timer::new(clock).map_err(Fault::while_doing("a timer"))?;
+                    let connections = RefCell::new((0..crowd.people()).map(|_| None).collect());
+                    let engine = Rc::new(Engine { plan, first_person, clock, crowd: RefCell::new(crowd), connections, timer });
+                    drive(engine, orders, &report).await
+                })
+            },
+        );
     if let Err(fault) = outcome {
         report(News::Fatal(fault.to_string()));
     }

@@ -68,8 +68,7 @@ pub(crate) struct WorkerSecond {
 impl Serialize for Tally {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let used = Metric::ALL.into_iter().filter(|metric| !self.histograms.of(*metric).is_empty());
-        let histograms: BTreeMap<Metric, String> =
-            used.map(|metric| (metric, encode(self.histograms.of(metric)))).collect();
+        let histograms: BTreeMap<Metric, String> = used.map(|metric| (metric, encode(self.histograms.of(metric)))).collect();
         (histograms, &self.counts).serialize(serializer)
     }
 }

@@ -70,7 +70,10 @@ impl Plan {
         let step = self.sizes.typical().min(self.people.div_ceil(workers)).max(1);
         let groups = u64::from(self.people.div_ceil(step));
         let edge = |worker: u32| ((groups * u64::from(worker) / u64::from(workers)) as u32 * step).min(self.people);
-        let parts = (0..workers).map(|worker| Part { worker, people: edge(worker)..if worker + 1 == workers { self.people } else { edge(worker + 1) } });
+        let parts = (0..workers).map(|worker| Part {
+            worker,
+            people: edge(worker)..if worker + 1 == workers { self.people } else { edge(worker + 1) },
+        });
         parts.collect()
     }
 }

@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::rc::Rc;
 
-use fastwebsockets::{FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocketError, WebSocketWrite, after_handshake_split, handshake};
+use fastwebsockets::{
+    FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocketError, WebSocketWrite, after_handshake_split, handshake,
+};
 use http_body_util::Empty;
 use hyper::Request;
 use hyper::body::Bytes;
@@ -52,7 +54,8 @@ pub(crate) async fn open(address: SocketAddrV4, path: &str, source: u32) -> Resu
         .header("Sec-WebSocket-Protocol", "parlor.v1")
         .body(Empty::<Bytes>::new())?;
     let (socket, _) = handshake::client(&Spawn, request, stream).await?;
-    let parts = socket.into_inner().into_inner().downcast::<TokioIo<TcpStream>>().map_err(|_| "hyper gave another stream back")?;
+    let parts =
+        socket.into_inner().into_inner().downcast::<TokioIo<TcpStream>>().map_err(|_| "hyper gave another stream back")?;
     if !parts.read_buf.is_empty() {
         return Err("the server spoke before anybody logged in".into());
     }

@@ -50,7 +50,11 @@ impl Team {
         let members = if spread.processes == 1 {
             machine::allow_connections(plan.people)?;
             let tokens_of = |part: &Part| tokens[part.people.start as usize..part.people.end as usize].to_vec();
-            parts.into_iter().map(|part| (tokens_of(&part), part)).map(|(tokens, part)| start_thread(plan, clock, part, tokens, &sender)).collect::<Result<_, _>>()?
+            parts
+                .into_iter()
+                .map(|part| (tokens_of(&part), part))
+                .map(|(tokens, part)| start_thread(plan, clock, part, tokens, &sender))
+                .collect::<Result<_, _>>()?
         } else {
             let shares: Vec<&[Part]> = parts.chunks(spread.workers as usize).collect();
             shares.into_iter().map(|share| start_process(plan, clock, share, tokens, &sender)).collect::<Result<_, _>>()?
@@ -104,7 +108,13 @@ impl Drop for Team {
     }
 }
 
-fn start_thread(plan: &Arc<Plan>, clock: Clock, part: Part, tokens: Vec<Token>, reports: &Sender<Report>) -> Result<Member, Fault> {
+fn start_thread(
+    plan: &Arc<Plan>,
+    clock: Clock,
+    part: Part,
+    tokens: Vec<Token>,
+    reports: &Sender<Report>,
+) -> Result<Member, Fault> {
     let (sender, orders) = unbounded_channel();
     let (plan, reports) = (Arc::clone(plan), reports.clone());
     let work = move || {
@@ -119,7 +129,13 @@ fn start_thread(plan: &Arc<Plan>, clock: Clock, part: Part, tokens: Vec<Token>, 
     Ok(Member::Thread(sender))
 }
 
-fn start_process(plan: &Arc<Plan>, clock: Clock, parts: &[Part], tokens: &[Token], reports: &Sender<Report>) -> Result<Member, Fault> {
+fn start_process(
+    plan: &Arc<Plan>,
+    clock: Clock,
+    parts: &[Part],
+    tokens: &[Token],
+    reports: &Sender<Report>,
+) -> Result<Member, Fault> {
     let program = std::env::current_exe().map_err(Fault::while_doing("the path of this program"))?;
     let mut child = Command::new(program)
         .arg("worker")
@@ -139,8 +155,10 @@ fn start_process(plan: &Arc<Plan>, clock: Clock, parts: &[Part], tokens: &[Token
     let reports = reports.clone();
     let forward = move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let report = serde_json::from_str(&line)
-                .unwrap_or_else(|error| Report { worker: 0, news: News::Fatal(format!("a worker process said nonsense: {error}")) });
+            let report = serde_json::from_str(&line).unwrap_or_else(|error| Report {
+                worker: 0,
+                news: News::Fatal(format!("a worker process said nonsense: {error}")),
+            });
             if reports.send(report).is_err() {
                 break;
             }

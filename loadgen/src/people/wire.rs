@@ -12,17 +12,45 @@ use serde_json::value::RawValue;
 /// What a client asks for. Ids and codes are printable ASCII without quotes; texts are escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
-    Auth { token: &'a str },
+    Auth {
+        token: &'a str,
+    },
     /// With exactly one member: the direct conversation.
-    CreateConversation { members: &'a [&'a str] },
-    CreateGroup { name: &'a str, members: &'a [&'a str] },
-    JoinGroup { invite: &'a str },
-    Join { conversation: &'a str, since: Option<Since<'a>> },
-    Send { conversation: &'a str, content: &'a str, client_message_id: &'a str },
-    TypingStart { conversation: &'a str },
-    TypingStop { conversation: &'a str },
-    MarkRead { conversation: &'a str, seq: u64 },
-    LoadMessages { conversation: &'a str, before: Option<u64>, after: Option<u64>, limit: u32 },
+    CreateConversation {
+        members: &'a [&'a str],
+    },
+    CreateGroup {
+        name: &'a str,
+        members: &'a [&'a str],
+    },
+    JoinGroup {
+        invite: &'a str,
+    },
+    Join {
+        conversation: &'a str,
+        since: Option<Since<'a>>,
+    },
+    Send {
+        conversation: &'a str,
+        content: &'a str,
+        client_message_id: &'a str,
+    },
+    TypingStart {
+        conversation: &'a str,
+    },
+    TypingStop {
+        conversation: &'a str,
+    },
+    MarkRead {
+        conversation: &'a str,
+        seq: u64,
+    },
+    LoadMessages {
+        conversation: &'a str,
+        before: Option<u64>,
+        after: Option<u64>,
+        limit: u32,
+    },
     LoadConversations,
 }
 

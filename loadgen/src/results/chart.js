@@ -16,6 +16,7 @@ const MARGIN = { top: 10, right: 14, bottom: 24, left: 58 };
  * @property {(value: number) => string} format
  * @property {boolean} [log]
  * @property {number} [unit] steps are round numbers of this; 1 if left out
+ * @property {[number, number]} [range] of the x axis: from where to where, if not as far as the lines go
  * @property {(value: number) => string} [tip] of the x axis: how the pointer's place is called
  *
  * @typedef {object} Options
@@ -77,17 +78,23 @@ function scale(axis, low, high, from, to) {
   return (value) => from + ((place(axis.log ? Math.max(value, low) : value) - place(low)) / span) * (to - from);
 }
 
-/** The smallest and largest of what is shown, widened so that a line is not an edge. */
-function bounds(values, log, floor) {
+/** The smallest and largest of some values that a scale can show. */
+function bounds(values, log) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
     if (log && value <= 0) continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
-  if (low > high) return [log ? 1 : 0, log ? 10 : 1];
-  if (log) return [low, high > low ? high : low * 10];
-  return [Math.min(low, floor), high > floor ? high * 1.06 : floor + 1];
+  if (low > high) return log ? [1, 10] : [0, 1];
+  if (low === high) return log ? [low, low * 10] : [low, low + 1];
+  return [low, high];
+}
+
+/** The same for heights: from zero, and widened so that a line is not an edge. */
+function heights(values, log) {
+  const [low, high] = bounds(values, log);
+  return log ? [low, high] : [Math.min(low, 0), high * 1.06];
 }
 
 /** Puts a chart into `host`, and draws it anew when its width changes. @param {HTMLElement} host @param {Options} options */
@@ -103,8 +110,15 @@ function chart(host, options) {
   if (options.y.log !== undefined) header.append(scaleButton(state, redraw));
   host.append(box);
   follow(picture, options, state, redraw);
-  new ResizeObserver(redraw).observe(box);
   redraw();
+  let drawnWidth = box.clientWidth;
+  const resized = () => {
+    if (box.clientWidth === drawnWidth) return;
+    drawnWidth = box.clientWidth;
+    redraw();
+  };
+  // After the frame: what a drawing changes in height must not be observed within the same one.
+  new ResizeObserver(() => requestAnimationFrame(resized)).observe(box);
 }
 
 function swatch(series) {
@@ -160,8 +174,8 @@ function draw(picture, tip, options, state, boxWidth) {
   const height = options.height ?? 190;
   const shown = options.series.filter((series) => !state.hidden.has(series.name) && series.points.length > 0);
   const y = { ...options.y, log: state.log };
-  const [left, right] = bounds(options.series.flatMap((series) => series.points.map((point) => point[0])), options.x.log, Infinity);
-  const [low, high] = bounds(shown.flatMap((series) => series.points.map((point) => point[1])), y.log, 0);
+  const [left, right] = options.x.range ?? bounds(options.series.flatMap((series) => series.points.map((point) => point[0])), options.x.log);
+  const [low, high] = heights(shown.flatMap((series) => series.points.map((point) => point[1])), y.log);
   const across = scale(options.x, left, right, MARGIN.left, width - MARGIN.right);
   const up = scale(y, low, high, height - MARGIN.bottom, MARGIN.top);
   picture.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -1,7 +1,7 @@
 //! What a run says, in sentences for whoever asks how many people a machine carries.
 
 use super::units;
-use crate::outcome::{Metric, Outcome, Verdict};
+use crate::outcome::{Metric, Outcome, Setup, Verdict};
 
 /// What a closed loop leaves out; shown wherever its times are.
 pub(crate) const CLOSED_LOOP: &str = "closed loop: latencies leave out waiting";
@@ -64,12 +64,21 @@ pub(crate) fn asked(outcome: &Outcome) -> String {
     let setup = &outcome.setup;
     let mut text = format!("{}, {}", setup.scenario, people(outcome));
     if let Some(rate) = setup.rate {
-        text.push_str(&format!(", {} messages a second asked for", units::rate(rate)));
+        text.push_str(&format!(", {} {} a second asked for", units::rate(rate), rated(&outcome.setup)));
     }
     if setup.closed_loop {
         text.push_str(&format!(" ({CLOSED_LOOP})"));
     }
     text
+}
+
+/// What a rate is of: of messages, unless the scenario is about something else.
+pub(crate) fn rated(setup: &Setup) -> &'static str {
+    match setup.scenario.as_str() {
+        "typing" => "beginnings of typing",
+        "connect-storm" | "reconnect-storm" => "connections",
+        _ => "messages",
+    }
 }
 
 /// One plain sentence, or two: what the machine carried, and at what latency.
@@ -224,6 +233,8 @@ mod tests {
             outcome.metrics.remove(&metric);
         }
         outcome.counts.acked = 0;
+        outcome.setup.scenario = "typing".to_owned();
+        assert_eq!(asked(&outcome), "typing, 1,000 people in rooms of 20, 500 beginnings of typing a second asked for");
         assert!(sentence(&outcome).contains("99 % of typing was seen within"));
         outcome.metrics.remove(&Metric::Typing);
         assert!(sentence(&outcome).contains("had caught up within"));

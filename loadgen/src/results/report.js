@@ -7,7 +7,7 @@ const KIB = 1024;
 /** Three digits that matter. */
 function digits(value) {
   const size = Math.abs(value);
-  if (size === 0) return "0";
+  if (size < 0.005) return "0";
   return size < 9.995 ? value.toFixed(2) : size < 99.95 ? value.toFixed(1) : whole(value);
 }
 function whole(value) {
@@ -23,7 +23,7 @@ function tickTime(us) {
 }
 function short(value) {
   if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))} M`;
-  return value >= 1e4 ? `${Number((value / 1e3).toPrecision(3))} k` : String(Number(value.toPrecision(3)));
+  return value >= 1e3 ? whole(value) : String(Number(value.toPrecision(3)));
 }
 function rate(value) {
   return value >= 99.95 || Number.isInteger(value) ? whole(value) : digits(value);
@@ -50,11 +50,11 @@ function section(heading, ...children) {
 }
 
 /** A table; the first column and those called `words` are text. */
-function table(heads, rows, words = []) {
+function table(heads, rows, words = [], kind = "") {
   const cell = (tag, content, index) => element(tag, words.includes(index) ? { class: "words" } : {}, content);
   const head = element("tr", {}, ...heads.map((content, index) => cell("th", content, index)));
   const body = rows.map((row) => element("tr", {}, ...row.map((content, index) => cell("td", content, index))));
-  return element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
+  return element("div", { class: "scroll" }, element("table", { class: kind }, element("thead", {}, head), element("tbody", {}, ...body)));
 }
 
 function list(pairs, kind = "") {
@@ -81,7 +81,7 @@ function gates() {
     element("code", {}, gate.condition),
     gate.measured,
   ]);
-  section("Gates", table(["", "condition", "measured"], rows, [1]));
+  section("Gates", table(["", "condition", "measured"], rows, [1], "gates"));
 }
 
 function breaches() {
@@ -104,7 +104,7 @@ function breaches() {
 function numbers() {
   const cards = [["people", whole(run.setup.clients), run.setup.group_size ? `in rooms of ${run.setup.group_size}` : ""]];
   if (run.counts.acked > 0) {
-    const asked = run.setup.rate === null ? "as many as were answered" : `${rate(run.setup.rate)} asked for`;
+    const asked = run.setup.closed_loop ? "as many as were answered" : run.rated === "messages" && run.setup.rate ? `${rate(run.setup.rate)} asked for` : "";
     cards.push(["messages a second", rate(perSecond(run.counts.acked)), asked]);
   }
   if (run.counts.delivered > 0) cards.push(["deliveries a second", rate(perSecond(run.counts.delivered)), `${whole(run.counts.delivered)} in all`]);
@@ -172,7 +172,7 @@ function timeline() {
     if (!point.measured) shade.push([start, point.at]);
     start = point.at;
   }
-  const x = { format: (value) => `${short(value)} s` };
+  const x = { format: (value) => `${short(value)} s`, range: [0, start] };
   const add = (title, series, y) => {
     const some = series.filter((line) => line.points.some((point) => point[1] > 0));
     if (some.length > 0) chart(charts, { title, series: some, x, y, shade });
@@ -217,7 +217,7 @@ function tallies() {
     ["typing delivered", c.typing_delivered], ["marked as read", c.reads], ["pages", c.pages], ["connections opened", c.connects],
     ["returns", c.recoveries], ["returns that had to load history", c.reloads],
   ];
-  const rows = pairs.filter(([, count]) => count > 0).map(([name, count]) => [name, whole(count), rate(perSecond(count))]);
+  const rows = pairs.filter(([, count]) => count > 0).map(([name, count]) => [name, whole(count), name === "connections opened" && !run.setup.scenario.endsWith("storm") ? "–" : rate(perSecond(count))]);
   if (c.received_bytes > 0) rows.push(["received", bytes(c.received_bytes), bytes(perSecond(c.received_bytes))]);
   section("What happened", table(["", "in all", "a second"], rows));
   const errors = Object.entries(c.errors).map(([name, count]) => [name, whole(count), run.requests > 0 ? share(count / run.requests) : "–"]);
@@ -233,8 +233,8 @@ function setup() {
     ["server", s.url],
     ["scenario", s.scenario],
     ["people", `${whole(s.clients)}${s.group_size ? `, in rooms of ${s.group_size}` : ""}`],
-    ["load", s.closed_loop ? run.closed_loop : s.rate === null ? "no messages" : `open loop, ${rate(s.rate)} messages a second`],
-    ["measured", `${digits(run.seconds)} s, after ${digits(s.warmup_seconds)} s that do not count`],
+    ["load", s.closed_loop ? run.closed_loop : s.rate === null ? "none" : `open loop, ${rate(s.rate)} ${run.rated} a second`],
+    ["measured", `${tickTime(run.seconds * 1e6)}, after ${s.warmup_seconds} s that do not count`],
     ["seed", String(s.seed)],
     ["machine", `${run.machine.cpu}, ${run.machine.cores} ${run.machine.cores === 1 ? "core" : "cores"}, ${run.machine.kernel}`],
     ["tester", `loadgen ${run.loadgen}, ${s.processes} × ${s.workers} threads; busiest ${share(run.generator.busiest_thread)} of a core, all ${digits(run.generator.cpu)} cores`],

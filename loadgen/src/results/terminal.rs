@@ -144,10 +144,11 @@ fn metrics(outcome: &Outcome, colour: Colour) -> Vec<String> {
 fn rates(outcome: &Outcome, colour: Colour) -> Vec<String> {
     let (rates, counts) = (Rates::of(outcome), &outcome.counts);
     let mut table = Table::with_head(&["rates", "a second", "in all"]);
-    let mut row = |name: &str, rate: f64, count: u64| table.row([name.to_owned(), units::rate(rate), units::whole(count)]);
     if let Some(asked) = outcome.setup.rate {
-        row("messages asked for", asked, counts.due);
+        let due = if counts.due > 0 { units::whole(counts.due) } else { "-".to_owned() };
+        table.row([format!("{} asked for", conclusion::rated(&outcome.setup)), units::rate(asked), due]);
     }
+    let mut row = |name: &str, rate: f64, count: u64| table.row([name.to_owned(), units::rate(rate), units::whole(count)]);
     if counts.sent > 0 || counts.due > 0 {
         row("messages sent", rates.sent, counts.sent);
         row("acknowledged", rates.acked, counts.acked);
@@ -158,7 +159,6 @@ fn rates(outcome: &Outcome, colour: Colour) -> Vec<String> {
         ("typing delivered", counts.typing_delivered),
         ("marked as read", counts.reads),
         ("pages", counts.pages),
-        ("connections opened", counts.connects),
         ("returns", counts.recoveries),
         ("returns that had to load history", counts.reloads),
     ];
@@ -167,16 +167,14 @@ fn rates(outcome: &Outcome, colour: Colour) -> Vec<String> {
     }
     let mut lines = table.lines("  ");
     lines[0] = colour.head(&lines[0]);
-    lines.push(format!(
-        "  measured for {} s, after {} s that do not count",
-        shown(outcome.seconds),
-        shown(outcome.setup.warmup_seconds)
-    ));
+    let (window, warmup) = (shown(outcome.seconds), shown(outcome.setup.warmup_seconds));
+    lines.push(format!("  measured for {window}, after {warmup} that do not count"));
     lines
 }
 
+/// A length of time: whole seconds without digits that say nothing.
 fn shown(seconds: f64) -> String {
-    if seconds.fract() == 0.0 { format!("{seconds:.0}") } else { format!("{seconds:.1}") }
+    if seconds.fract() == 0.0 { format!("{seconds:.0} s") } else { units::time(seconds * 1e6) }
 }
 
 fn errors(outcome: &Outcome, colour: Colour) -> Vec<String> {

@@ -45,6 +45,8 @@ pub(crate) fn rate(per_second: f64) -> String {
 /// A number of cores, or any other small number: two digits after the point below 10, one below 100.
 pub(crate) fn three_digits(number: f64) -> String {
     match number.abs() {
+        // Never "-0.00".
+        none if none < 0.005 => "0.00".to_owned(),
         small if small < 9.995 => format!("{number:.2}"),
         middling if middling < 99.95 => format!("{number:.1}"),
         _ if number < 0.0 => format!("-{}", whole(number.abs().round() as u64)),
@@ -107,6 +109,7 @@ mod tests {
     fn bytes_and_shares_have_units() {
         assert_eq!([812.0, 3_612.0, 43_200_000.0, 1.2e9].map(bytes), ["812 B", "3.53 KiB", "41.2 MiB", "1.12 GiB"]);
         assert_eq!(bytes(-2_048.0), "-2.00 KiB");
+        assert_eq!([-0.001, 0.0, 0.005, -1.0, -1_500.0].map(three_digits), ["0.00", "0.00", "0.01", "-1.00", "-1,500"]);
         assert_eq!(
             [0.0, 0.000_000_2, 0.000_02, 0.000_5, 0.004, 0.5].map(share),
             ["0 %", "2.0e-5 %", "0.0020 %", "0.050 %", "0.40 %", "50.0 %"]

@@ -120,9 +120,11 @@ impl House {
             room.joined.push(connection);
         }
         let head = room.log.len();
-        let since = payload["since"]["seq"].as_u64().map(|seq| seq as usize).filter(|seq| *seq <= head && head - seq <= RECOVERY_LIMIT);
+        let since =
+            payload["since"]["seq"].as_u64().map(|seq| seq as usize).filter(|seq| *seq <= head && head - seq <= RECOVERY_LIMIT);
         let from = since.unwrap_or(head.saturating_sub(50));
-        let events: Vec<Value> = room.log[from..].iter().map(|(kind, payload)| json!({"type": kind, "payload": payload})).collect();
+        let events: Vec<Value> =
+            room.log[from..].iter().map(|(kind, payload)| json!({"type": kind, "payload": payload})).collect();
         let typing: Vec<&str> = room.typing.iter().map(|(user, _)| user.as_str()).collect();
         json!({"epoch": "house", "head": head, "recovered": since.is_some(), "events": events, "typing": typing})
     }

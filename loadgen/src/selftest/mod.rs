@@ -85,7 +85,10 @@ pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
                 (fault, scope.spawn(move || try_one(runtime, server, fault, tokens, chat)))
             })
             .collect();
-        started.into_iter().map(|(fault, run)| (fault, run.join().unwrap_or_else(|_| Err(CannotRun::new("a run panicked"))))).collect()
+        started
+            .into_iter()
+            .map(|(fault, run)| (fault, run.join().unwrap_or_else(|_| Err(CannotRun::new("a run panicked")))))
+            .collect()
     });
     let mut table = Table::with_head(&["fault", "found", "at", "verdict"]);
     let mut all_right = true;
@@ -97,7 +100,12 @@ pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
         let details = &tried.outcome.verifier.details;
         let found = details.iter().find(|breach| fault.caught_as().contains(&breach.kind.as_str())).or(details.first());
         let what = match fault {
-            Fault::DelayAll => tried.outcome.gates.iter().find(|gate| !gate.passed).map(|gate| format!("{} was {}", gate.condition, gate.measured)),
+            Fault::DelayAll => tried
+                .outcome
+                .gates
+                .iter()
+                .find(|gate| !gate.passed)
+                .map(|gate| format!("{} was {}", gate.condition, gate.measured)),
             _ => found.map(|breach| breach.kind.clone()),
         };
         table.row([
@@ -110,7 +118,14 @@ pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
     }
     table.lines("").iter().for_each(|line| println!("{line}"));
     problems.iter().for_each(|problem| println!("{problem}"));
-    println!("{}", if all_right { "The verifier found every fault, and none where there was none." } else { "The verifier cannot be trusted." });
+    println!(
+        "{}",
+        if all_right {
+            "The verifier found every fault, and none where there was none."
+        } else {
+            "The verifier cannot be trusted."
+        }
+    );
     Ok(if all_right { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_CAUGHT) })
 }
 

@@ -1,8 +1,8 @@
 //! Coming in and coming back: connecting, logging in, founding conversations, joining, resuming.
 
 use super::super::plan::{MILLISECOND, SECOND};
-use super::super::wire::{Acknowledged, Envelope, Founded, Joined, Request, Since, Welcome};
 use super::super::verifier::Event;
+use super::super::wire::{Acknowledged, Envelope, Founded, Joined, Request, Since, Welcome};
 use super::{Action, Asked, Crowd, Ending, Line, Output, Place, Stage, Step};
 use crate::outcome::Metric;
 
@@ -90,7 +90,8 @@ impl Crowd {
             Line::Away | Line::Lost => {}
         }
         let state = &mut self.people[person as usize];
-        let mut unanswered: Vec<(u64, u32)> = state.pending.drain().filter_map(|(_, pending)| message_of(pending.asked)).collect();
+        let mut unanswered: Vec<(u64, u32)> =
+            state.pending.drain().filter_map(|(_, pending)| message_of(pending.asked)).collect();
         unanswered.sort_unstable();
         state.unsent.extend(unanswered);
         for index in 0..state.memberships.len() as u32 {
@@ -107,7 +108,13 @@ impl Crowd {
     }
 
     /// The reply to `auth`.
-    pub(super) fn logged_in(&mut self, person: u32, envelope: &Envelope<'_>, sent_at: u64, now: u64) -> Result<(), serde_json::Error> {
+    pub(super) fn logged_in(
+        &mut self,
+        person: u32,
+        envelope: &Envelope<'_>,
+        sent_at: u64,
+        now: u64,
+    ) -> Result<(), serde_json::Error> {
         let welcome: Welcome<'_> = envelope.payload()?;
         self.meters.record(Metric::Auth, sent_at, now - sent_at);
         self.meters.count_once(|counts| counts.connects += 1);
@@ -181,7 +188,13 @@ impl Crowd {
     }
 
     /// The reply to `create_conversation`, `create_group` or `join_group`.
-    pub(super) fn entered(&mut self, person: u32, index: u32, envelope: &Envelope<'_>, now: u64) -> Result<(), serde_json::Error> {
+    pub(super) fn entered(
+        &mut self,
+        person: u32,
+        index: u32,
+        envelope: &Envelope<'_>,
+        now: u64,
+    ) -> Result<(), serde_json::Error> {
         let founded: Founded<'_> = envelope.payload()?;
         let membership = &mut self.people[person as usize].memberships[index as usize];
         membership.step = Step::Member;
@@ -281,7 +294,13 @@ impl Crowd {
     }
 
     /// A durable reply to a message.
-    pub(super) fn acknowledged(&mut self, person: u32, number: u64, envelope: &Envelope<'_>, now: u64) -> Result<(), serde_json::Error> {
+    pub(super) fn acknowledged(
+        &mut self,
+        person: u32,
+        number: u64,
+        envelope: &Envelope<'_>,
+        now: u64,
+    ) -> Result<(), serde_json::Error> {
         let reply: Acknowledged<'_> = envelope.payload()?;
         let Some(sent) = self.sends.at(number).copied() else { return Ok(()) };
         self.meters.record(Metric::Ack, sent.due, now.saturating_sub(sent.due));

@@ -142,7 +142,8 @@ impl Crowd {
         let Some(place) = self.place_of(person, &hint.conversation_id, Needs::Joined, kind, now) else { return };
         self.meters.count(now, |counts| counts.typing_delivered += 1);
         let typist = self.directory.person_of(&hint.user_id);
-        let Some(typist) = typist.filter(|typist| self.people[*typist as usize].membership_of(place.conversation).is_some()) else {
+        let Some(typist) = typist.filter(|typist| self.people[*typist as usize].membership_of(place.conversation).is_some())
+        else {
             let user = self.directory.user(person).to_owned();
             return self.verifier.foreign(&hint.conversation_id, &user, format!("{kind} of somebody who is not in it"), now);
         };
@@ -256,9 +257,12 @@ impl Crowd {
             }
             Asked::Auth | Asked::Enter { .. } | Asked::Join { .. } if !refusal.retryable => {
                 let user = self.directory.user(person);
-                self.fatal.get_or_insert(format!("the server refused {asked:?} of {user}: {}: {}", &*refusal.code, &*refusal.message));
+                self.fatal
+                    .get_or_insert(format!("the server refused {asked:?} of {user}: {}: {}", &*refusal.code, &*refusal.message));
             }
-            Asked::CatchUp { membership, after, head } if refusal.retryable => self.catch_up(person, membership, after, head, now),
+            Asked::CatchUp { membership, after, head } if refusal.retryable => {
+                self.catch_up(person, membership, after, head, now)
+            }
             _ => {}
         }
     }

@@ -25,8 +25,8 @@ use crate::outcome::{Metric, Verified};
 use crate::tokens::Token;
 use directory::Directory;
 use listen::DEFAULT_TYPING_LEASE_MS;
-pub(crate) use meters::Tally;
 use meters::Meters;
+pub(crate) use meters::Tally;
 use person::{Asked, Line, Membership, Person, Step};
 use timers::{Action, Timers};
 
@@ -207,7 +207,9 @@ impl Crowd {
     /// No more sending; everybody comes back and takes what there is.
     pub(crate) fn stop(&mut self, now: u64) {
         self.stage = Stage::Draining;
-        self.timers.forget(|action| !matches!(action, Action::Sweep | Action::Resend { .. } | Action::Rejoin { .. } | Action::Connect { .. }));
+        self.timers.forget(|action| {
+            !matches!(action, Action::Sweep | Action::Resend { .. } | Action::Rejoin { .. } | Action::Connect { .. })
+        });
         for person in 0..self.people.len() as u32 {
             self.stop_typing_everywhere(person, now);
             if self.people[person as usize].line == Line::Away {
@@ -218,7 +220,9 @@ impl Crowd {
 
     /// Nothing is under way any more.
     pub(crate) fn is_drained(&self) -> bool {
-        let done = |person: &Person| person.line == Line::Lost || person.is_settled() && person.pending.is_empty() && person.unsent.is_empty();
+        let done = |person: &Person| {
+            person.line == Line::Lost || person.is_settled() && person.pending.is_empty() && person.unsent.is_empty()
+        };
         self.stage == Stage::Draining && self.people.iter().all(done) && self.verifier.is_settled() && !self.timers.any_resend()
     }
 

@@ -61,16 +61,30 @@ pub(crate) struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Auth,
-    Enter { membership: u32 },
+    Enter {
+        membership: u32,
+    },
     /// `after`: the position that was to be resumed.
-    Join { membership: u32, after: Option<u64> },
-    Message { number: u64, attempt: u32 },
+    Join {
+        membership: u32,
+        after: Option<u64>,
+    },
+    Message {
+        number: u64,
+        attempt: u32,
+    },
     Typing,
     MarkRead,
     /// Of history, for reading.
-    Page { membership: u32 },
+    Page {
+        membership: u32,
+    },
     /// Of what was missed: after a seq, up to a head.
-    CatchUp { membership: u32, after: u64, head: u64 },
+    CatchUp {
+        membership: u32,
+        after: u64,
+        head: u64,
+    },
     List,
 }
 

@@ -159,8 +159,14 @@ fn who_is_told_not_to_come_back_does_not() {
 #[test]
 fn a_storm_ends_when_the_last_is_caught_up() {
     for scenario in [Scenario::ConnectStorm, Scenario::ReconnectStorm] {
-        let mut world =
-            World::new(Plan { scenario, behaviour: scenario.behaviour(), rate: None, people: 20, sizes: Sizes::all(5), ..plan() });
+        let mut world = World::new(Plan {
+            scenario,
+            behaviour: scenario.behaviour(),
+            rate: None,
+            people: 20,
+            sizes: Sizes::all(5),
+            ..plan()
+        });
         world.run(3 * SECOND);
         let start = world.now + 5 * SECOND;
         world.crowd.begin(start, start..start + 20 * SECOND, world.now);
@@ -185,12 +191,8 @@ fn groups_past_a_hundred_are_entered_by_their_code() {
 
 #[test]
 fn a_closed_loop_sends_after_each_reply() {
-    let mut world = World::new(Plan {
-        closed_loop: true,
-        behaviour: Scenario::Fanout.behaviour(),
-        scenario: Scenario::Fanout,
-        ..plan()
-    });
+    let mut world =
+        World::new(Plan { closed_loop: true, behaviour: Scenario::Fanout.behaviour(), scenario: Scenario::Fanout, ..plan() });
     world.run(3 * SECOND);
     world.crowd.begin(world.now, world.now..world.now + 1, world.now);
     // The house answers in no time, so the turn's bound is what ends it.

@@ -52,7 +52,11 @@ impl Crowd {
         match action {
             Action::Connect { person } => {
                 let state = &mut self.people[person as usize];
-                if self.stage != Stage::Arriving && state.line == Line::Away && state.returning_since.is_none() && !state.forgetful {
+                if self.stage != Stage::Arriving
+                    && state.line == Line::Away
+                    && state.returning_since.is_none()
+                    && !state.forgetful
+                {
                     state.returning_since = Some(due);
                 }
                 self.connect(person, due);
@@ -177,7 +181,10 @@ impl Crowd {
     pub(super) fn send_number(&mut self, person: u32, number: u64, attempt: u32, now: u64) {
         let Some(sent) = self.sends.at_mut(number) else { return };
         let state = &mut self.people[person as usize];
-        let Some(membership) = state.memberships.iter_mut().find(|membership| membership.conversation == sent.conversation) else { return };
+        let Some(membership) = state.memberships.iter_mut().find(|membership| membership.conversation == sent.conversation)
+        else {
+            return;
+        };
         if state.line == Line::Lost {
             self.meters.error("sender_lost");
             return;
@@ -285,4 +292,3 @@ pub(super) fn is_content(text: &str, client_message_id: &str, chars: usize) -> b
     let whole = text.len() == chars.max(client_message_id.len());
     whole && rest.as_bytes().chunks(FILLER.len()).all(|chunk| FILLER.as_bytes().starts_with(chunk))
 }
-

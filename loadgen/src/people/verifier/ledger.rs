@@ -108,7 +108,10 @@ impl Ledger {
         self.head = self.head.max(head);
         for (expected, event) in (start + 1..).zip(events) {
             if event.seq != expected {
-                let what = format!("the join reply's events should end at its head {head} without a gap, but seq {} is where {expected} belongs", event.seq);
+                let what = format!(
+                    "the join reply's events should end at its head {head} without a gap, but seq {} is where {expected} belongs",
+                    event.seq
+                );
                 return Err(Fault::new("gap", expected, what));
             }
             self.compare(*event)?;
@@ -180,7 +183,11 @@ impl Ledger {
         let known = (after.max(self.first.saturating_sub(1)) + 1..=end).filter_map(|seq| self.entry(seq));
         let left_out = known.filter(Event::is_message).find(|known| !page.iter().any(|event| event.seq == known.seq));
         left_out.map_or(Ok(()), |event| {
-            Err(Fault::new("unrecovered", event.seq, format!("the page after seq {after} leaves out the message at seq {}", event.seq)))
+            Err(Fault::new(
+                "unrecovered",
+                event.seq,
+                format!("the page after seq {after} leaves out the message at seq {}", event.seq),
+            ))
         })
     }
 

@@ -86,7 +86,15 @@ impl Verifier {
     }
 
     /// A page that follows the position `after` and ends before `head` where `has_more`: it holds every message of the log there.
-    pub(crate) fn paged(&mut self, place: Place, (after, head): (u64, u64), page: &[Event], has_more: bool, now: u64, names: &dyn Names) {
+    pub(crate) fn paged(
+        &mut self,
+        place: Place,
+        (after, head): (u64, u64),
+        page: &[Event],
+        has_more: bool,
+        now: u64,
+        names: &dyn Names,
+    ) {
         let checked = self.ledger(place).check_page(after, head, page, has_more);
         self.note(place, checked, now, names);
     }
