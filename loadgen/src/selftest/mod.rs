@@ -38,7 +38,7 @@ const PEOPLE: u32 = 12;
 /// How long people chat.
 const CHAT: Duration = Duration::from_secs(5);
 /// How long where an indicator must get stuck: after its lease comes the verifier's patience. A real server's leases are longer.
-const CHAT_PAST_A_LEASE: Duration = Duration::from_secs(8);
+const CHAT_PAST_A_LEASE: Duration = Duration::from_secs(10);
 const CHAT_PAST_A_REAL_LEASE: Duration = Duration::from_secs(16);
 
 /// Prove the verifier: a proxy that drops, repeats, reorders, delays and alters frames, and each fault must be caught
@@ -179,7 +179,7 @@ fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token],
 /// A few people who type and write. They drop out only where that is what is tested: who resumes gets what was lost after all. Where an
 /// indicator must get stuck they seldom type again.
 fn plan(server: Endpoint, fault: Fault, chat: Duration) -> Plan {
-    let rate = if fault == Fault::StuckTyping { 1.0 } else { 25.0 };
+    let rate = if fault == Fault::StuckTyping { 4.0 } else { 25.0 };
     let drops_every = matches!(fault, Fault::None | Fault::CutRecovery | Fault::HoleInRecovery).then_some(2.0);
     let behaviour = Behaviour {
         composing: Some((0.05, 0.3)),

@@ -3,7 +3,8 @@
 /// How long after its lease an indicator may still be on: the server looks for leases that ended every 100 ms, and a busy machine
 /// delivers late.
 const GRACE_NS: u64 = 3_000_000_000;
-/// A member who got a log event this late was behind, and is promised no hints for a while.
+/// A member who got a log event this late was behind, and is promised no hints: what is shown is forgotten, and for twice as long
+/// nothing is held against the server.
 const BEHIND_NS: u64 = 1_000_000_000;
 
 /// One member's view. Few type at a time, so a list does.
@@ -41,7 +42,7 @@ impl TypingView {
     /// A log event took `delay_ns` to come.
     pub(crate) fn delayed(&mut self, delay_ns: u64, now: u64) {
         if delay_ns > BEHIND_NS {
-            self.behind_until = now + 10 * BEHIND_NS;
+            self.behind_until = now + 2 * BEHIND_NS;
             self.until.clear();
         }
     }
@@ -74,8 +75,10 @@ mod tests {
     #[test]
     fn who_is_behind_is_promised_no_hints() {
         let mut view = TypingView::default();
-        view.delayed(BEHIND_NS + 1, 0);
         view.started(1, 5);
+        view.delayed(BEHIND_NS + 1, 6);
         assert_eq!(view.take_stuck(6 + GRACE_NS), Vec::<u32>::new());
+        view.started(2, 6 + 2 * BEHIND_NS);
+        assert_eq!(view.take_stuck(7 + 2 * BEHIND_NS + GRACE_NS), [2]);
     }
 }
