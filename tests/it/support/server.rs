@@ -68,6 +68,13 @@ impl Server {
         (self.process, self.address) = launch(&self.flags, self.ulimit).await;
     }
 
+    /// The same on the same port, as a client that comes back expects.
+    pub(crate) async fn restart_in_place(&mut self) {
+        self.flags.retain(|(name, _)| name != "--listen");
+        self.flags.push(("--listen".to_owned(), self.address.to_string()));
+        self.restart().await;
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

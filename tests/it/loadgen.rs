@@ -1,0 +1,188 @@
+//! `loadgen` against the real server, as somebody would run it: what it finds, and what its exit status says.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Server, within};
+
+/// Far beyond what a run of seconds takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// The binary beside the server's. Cargo makes it only for its own package's tests, so it is asked to.
+fn binary() -> &'static Path {
+    static BUILT: OnceLock<std::path::PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let server = Path::new(env!("CARGO_BIN_EXE_parlor"));
+        let path = server.with_file_name("loadgen");
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--quiet", "--package", "loadgen"]);
+        if server.parent().is_some_and(|profile| profile.ends_with("release")) {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().expect("cargo runs the tests");
+        assert!(status.success() && path.exists(), "cargo build --package loadgen");
+        path
+    })
+}
+
+/// Six people in groups of three for two seconds, however busy the machine is.
+const BRIEF: [&str; 12] = [
+    "--clients", "6", "--group-size", "3", "--rate", "30", "--warmup", "200ms", "--duration", "2s", "--max-generator-cpu", "1",
+];
+const PATIENT: [&str; 2] = ["--max-lag", "1h"];
+
+fn command(server: &Server, arguments: &[&str]) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(binary());
+    command.args(&arguments[..1]);
+    command.args(["--url", &format!("ws://{}/ws", server.address())]);
+    command.arg("--jwt-secret-file").arg(server.directory().join("secret"));
+    command.args(&arguments[1..]).stdin(Stdio::null()).kill_on_drop(true).env_remove("GITHUB_ACTIONS");
+    command
+}
+
+async fn loadgen(server: &Server, arguments: &[&[&str]]) -> Output {
+    let arguments = arguments.concat();
+    let output = tokio::time::timeout(DEADLINE, command(server, &arguments).output()).await;
+    output.expect("loadgen ends in time").expect("loadgen starts")
+}
+
+/// The results of a run that ended with `status`.
+fn results(output: &Output, status: i32) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(status), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[tokio::test]
+async fn every_scenario_is_run_and_kept_promise() {
+    let server = Server::start(&[]).await;
+    let pid = server.pid().to_string();
+    for (scenario, metric) in [
+        ("chat", "ack"),
+        ("fanout", "delivery"),
+        ("typing", "typing"),
+        ("mixed", "delivery_service"),
+        ("connect-storm", "connect"),
+        ("reconnect-storm", "recovery"),
+        ("idle", "auth"),
+    ] {
+        let output = loadgen(&server, &[&["run", "--scenario", scenario, "--json", "--server-pid", &pid], &BRIEF, &PATIENT]).await;
+        let results = results(&output, 0);
+        assert!(results["metrics"][metric]["count"].as_u64() > Some(0), "{scenario} {results}");
+        assert_eq!((&results["verifier"]["breaches"], &results["counts"]["errors"]), (&0.into(), &serde_json::json!({})), "{scenario}");
+        assert!(results["server"]["rss_after"].as_u64() > Some(0));
+    }
+}
+
+#[tokio::test]
+async fn processes_merge_what_they_measured() {
+    let server = Server::start(&[]).await;
+    let spread = ["--processes", "2", "--workers", "2", "--clients", "24", "--source-addresses", "3"];
+    let brief: Vec<&str> = BRIEF[2..].to_vec();
+    let output = loadgen(&server, &[&["run", "--scenario", "fanout", "--json"], &spread, &brief, &PATIENT]).await;
+    let results = results(&output, 0);
+    let counts = &results["counts"];
+    assert_eq!((&results["metrics"]["connect"]["count"], &results["verifier"]["conversations"]), (&24.into(), &8.into()));
+    assert!(counts["sent"].as_u64() > Some(30), "{counts}");
+    assert_eq!(results["metrics"]["ack"]["count"], counts["sent"]);
+    // Three members of each room, and nobody away.
+    assert_eq!(results["metrics"]["delivery"]["count"].as_u64(), counts["sent"].as_u64().map(|sent| 3 * sent));
+}
+
+#[tokio::test]
+async fn a_closed_loop_says_so() {
+    let server = Server::start(&[]).await;
+    let closed = ["--closed-loop", "--clients", "4", "--group-size", "2", "--duration", "500ms", "--warmup", "100ms"];
+    let output = loadgen(&server, &[&["run", "--scenario", "fanout"], &closed, &PATIENT, &["--max-generator-cpu", "1"]]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.to_lowercase().contains("closed loop"), "{text}");
+}
+
+#[tokio::test]
+async fn thresholds_baselines_and_void_runs_have_their_exit_status() {
+    let server = Server::start(&[]).await;
+    let directory = server.directory().join("results");
+    let out = directory.to_str().expect("UTF-8").to_owned();
+    let run: [&[&str]; 3] = [&["run", "--scenario", "fanout", "--json"], &BRIEF, &PATIENT];
+    let passed = ["--threshold", "ack:count>10", "--threshold", "errors:count==0", "--out", &out];
+    let results_of_first = results(&loadgen(&server, &[run[0], run[1], run[2], &passed]).await, 0);
+    assert_eq!(results_of_first["gates"].as_array().map(Vec::len), Some(2));
+    for name in ["report.html", "run.json", "run.hlog", "ack.hgrm", "summary.csv", "timeline.csv"] {
+        assert!(directory.join(name).metadata().is_ok_and(|file| file.len() > 0), "{name}");
+    }
+    let failed = ["--threshold", "ack:p50<1us"];
+    assert_eq!(results(&loadgen(&server, &[run[0], run[1], run[2], &failed]).await, 99)["gates"][0]["passed"], false);
+    let base = directory.join("run.json");
+    let other = ["--baseline", base.to_str().expect("UTF-8"), "--seed", "2", "--closed-loop"];
+    let refused = loadgen(&server, &[&["run", "--scenario", "fanout", "--clients", "6", "--duration", "300ms"], &other]).await;
+    assert_eq!(refused.status.code(), Some(2), "another setup cannot be compared: {refused:?}");
+    let void = loadgen(&server, &[&["run", "--scenario", "fanout", "--json"], &BRIEF, &["--max-lag", "0ms"]]).await;
+    assert!(!results(&void, 3)["generator"]["void"].as_array().expect("reasons").is_empty());
+}
+
+#[tokio::test]
+async fn a_run_that_has_failed_can_end_early() {
+    let server = Server::start(&[]).await;
+    let load = ["--clients", "20", "--group-size", "20", "--rate", "500", "--duration", "1h", "--warmup", "0s"];
+    let fail = ["--threshold", "ack:p50<1us", "--abort-on-fail", "--max-generator-cpu", "1"];
+    let output = loadgen(&server, &[&["run", "--scenario", "fanout", "--json"], &load, &fail, &PATIENT]).await;
+    assert!(results(&output, 99)["seconds"].as_f64() < Some(60.0));
+}
+
+#[tokio::test]
+async fn find_max_reports_the_knee() {
+    let server = Server::start(&[]).await;
+    let search = ["--scenario", "fanout", "--start-rate", "20", "--max-rate", "40", "--step", "1s", "--warmup", "100ms"];
+    let limits = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
+    let output = loadgen(&server, &[&["find-max"], &search, &limits, &PATIENT]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text} {output:?}");
+    assert!(text.contains("40 a second held"), "{text}");
+    let impossible = ["--clients", "6", "--group-size", "3", "--threshold", "ack:p50<1us", "--max-generator-cpu", "1"];
+    let output = loadgen(&server, &[&["find-max"], &search, &impossible, &PATIENT]).await;
+    assert_eq!(output.status.code(), Some(99), "{output:?}");
+}
+
+/// The store is on disk, so that a kill loses nothing that was acknowledged; the people come back by themselves.
+#[tokio::test]
+async fn a_killed_server_costs_errors_but_no_promise() {
+    let mut server = Server::start(&[]).await;
+    let load = ["--clients", "12", "--group-size", "4", "--rate", "60", "--duration", "6s", "--warmup", "100ms", "--drain", "60s"];
+    let mut running = command(&server, &[&["run", "--scenario", "chat", "--json"], &load[..], &PATIENT, &["--max-generator-cpu", "1"]].concat());
+    let running = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
+    let messages = || async { crate::support::http::get(server.address(), "/metrics").await.body };
+    within("messages to be stored", async {
+        while !messages().await.lines().any(|line| line.starts_with("parlor_messages_total") && !line.ends_with(" 0")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    server.kill();
+    server.restart_in_place().await;
+    let output = tokio::time::timeout(DEADLINE, running.wait_with_output()).await;
+    let output = output.expect("loadgen ends in time").expect("loadgen runs");
+    let results = results(&output, 0);
+    assert!(results["counts"]["errors"]["connection_lost"].as_u64() > Some(0), "{}", results["counts"]);
+    assert!(results["verifier"]["recoveries"].as_u64() >= Some(12), "{}", results["verifier"]);
+    assert_eq!(results["verifier"]["breaches"], 0);
+}
+
+#[tokio::test]
+async fn the_verifier_finds_every_fault_in_front_of_the_real_server() {
+    let server = Server::start(&[]).await;
+    let output = loadgen(&server, &[&["selftest"]]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text} {output:?}");
+}
+
+#[tokio::test]
+async fn the_verifier_finds_every_fault_without_a_server() {
+    let selftest = tokio::process::Command::new(binary()).arg("selftest").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(DEADLINE, selftest).await.expect("loadgen ends in time").expect("loadgen starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
