@@ -2,6 +2,8 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
+/** Room that a label of the x axis needs. */
+const LABEL_WIDTH = 62;
 const MARGIN = { top: 10, right: 14, bottom: 24, left: 58 };
 
 /**
@@ -201,7 +203,7 @@ function draw(picture, tip, options, state, boxWidth) {
 
 function columns(picture, options, across, [left, right], width, height) {
   const all = options.x.log ? logTicks(left, right) : linearTicks(left, right, width / 90, options.x.unit ?? 1);
-  const every = Math.ceil((all.length * 56) / width);
+  const every = Math.ceil((all.length * LABEL_WIDTH) / (width - MARGIN.left));
   for (const tick of all.filter((_, index) => index % every === 0)) {
     const anchor = across(tick) > width - 30 ? "end" : "middle";
     picture.append(drawn("line", { class: "grid", x1: across(tick), x2: across(tick), y1: MARGIN.top, y2: height - MARGIN.bottom }));

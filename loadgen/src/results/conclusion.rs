@@ -113,13 +113,19 @@ pub(crate) fn sentence(outcome: &Outcome) -> String {
 }
 
 fn people(outcome: &Outcome) -> String {
-    let sizes: Vec<&str> = outcome.setup.group_size.split(',').filter_map(|part| part.split(':').next()).collect();
-    let rooms = match sizes.as_slice() {
+    let rooms = rooms(&outcome.setup);
+    let people = units::counted(u64::from(outcome.setup.clients), "person", "people");
+    if rooms.is_empty() { people } else { format!("{people} {rooms}") }
+}
+
+/// `in rooms of 20`, `in rooms of 2, 8 and 50`; empty where there are none.
+pub(crate) fn rooms(setup: &Setup) -> String {
+    let sizes: Vec<&str> = setup.group_size.split(',').filter_map(|part| part.split(':').next()).collect();
+    match sizes.as_slice() {
         [] | [""] => String::new(),
-        [one] => format!(" in rooms of {one}"),
-        [others @ .., last] => format!(" in rooms of {} and {last}", others.join(", ")),
-    };
-    format!("{}{rooms}", units::counted(u64::from(outcome.setup.clients), "person", "people"))
+        [one] => format!("in rooms of {one}"),
+        [others @ .., last] => format!("in rooms of {} and {last}", others.join(", ")),
+    }
 }
 
 /// What 99 of 100 had to wait for, of what this run was about.

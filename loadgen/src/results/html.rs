@@ -45,6 +45,7 @@ fn data(outcome: &Outcome, base: Option<&Outcome>) -> Result<Value, Fault> {
         "verdict": outcome.verdict().name(),
         "headline": conclusion::verdict(outcome),
         "asked": conclusion::asked(outcome),
+        "rooms": conclusion::rooms(&outcome.setup),
         "rated": conclusion::rated(&outcome.setup),
         "sentence": conclusion::sentence(outcome),
         "loadgen": outcome.loadgen,

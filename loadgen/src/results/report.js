@@ -89,7 +89,7 @@ function breaches() {
   const made = section(`Broken promises: ${whole(run.verifier.breaches)}`);
   made.classList.add("long");
   for (const breach of run.verifier.details) {
-    const where = `${digits(breach.at_ms / 1e3)} s, conversation ${breach.conversation}${breach.seq === null ? "" : `, seq ${breach.seq}`}, seen by ${breach.user}`;
+    const where = `${(breach.at_ms / 1e3).toFixed(3)} s, conversation ${breach.conversation}${breach.seq === null ? "" : `, seq ${breach.seq}`}, seen by ${breach.user}`;
     const item = element("div", { class: "breach" }, element("p", {}, element("b", { class: "bad" }, breach.kind), ` ${breach.what}`));
     item.append(element("p", { class: "soft small" }, where));
     if (breach.around.length > 0) {
@@ -102,7 +102,7 @@ function breaches() {
 }
 
 function numbers() {
-  const cards = [["people", whole(run.setup.clients), run.setup.group_size ? `in rooms of ${run.setup.group_size}` : ""]];
+  const cards = [["people", whole(run.setup.clients), run.rooms]];
   if (run.counts.acked > 0) {
     const asked = run.setup.closed_loop ? "as many as were answered" : run.rated === "messages" && run.setup.rate ? `${rate(run.setup.rate)} asked for` : "";
     cards.push(["messages a second", rate(perSecond(run.counts.acked)), asked]);
@@ -232,7 +232,7 @@ function setup() {
     ["command", element("code", {}, s.command)],
     ["server", s.url],
     ["scenario", s.scenario],
-    ["people", `${whole(s.clients)}${s.group_size ? `, in rooms of ${s.group_size}` : ""}`],
+    ["people", `${whole(s.clients)}${s.group_size ? `, --group-size ${s.group_size}` : ""}`],
     ["load", s.closed_loop ? run.closed_loop : s.rate === null ? "none" : `open loop, ${rate(s.rate)} ${run.rated} a second`],
     ["measured", `${tickTime(run.seconds * 1e6)}, after ${s.warmup_seconds} s that do not count`],
     ["seed", String(s.seed)],
