@@ -95,12 +95,19 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     let conducted = conducted?;
     let mut outcome = conducted.outcome;
     outcome.gates = options.gates.threshold.iter().map(|threshold| threshold.check(&outcome)).collect();
+    let mut comparable = Ok(());
     if let Some(base) = &base {
-        outcome.gates.extend(baseline::gates(base, &outcome, options.gates.max_regression)?);
+        match baseline::gates(base, &outcome, options.gates.max_regression) {
+            Ok(gates) => outcome.gates.extend(gates),
+            Err(fault) => comparable = Err(fault),
+        }
+        baseline::remarks(base, &outcome).iter().for_each(|remark| eprintln!("loadgen: {remark}"));
     }
+    // Also where the baseline turned out to be another run's: what was measured is not lost.
     if let Some(directory) = &options.out {
         files::write(directory, &outcome, &conducted.seconds)?;
     }
+    comparable?;
     if options.json {
         println!("{}", json::text(&outcome));
     } else {

@@ -28,6 +28,8 @@ const STORM_LEAD_IN: u64 = 5 * SECOND;
 const SURPLUS_WAIT: Duration = Duration::from_millis(300);
 /// How long the last reports may take.
 const FINISH_PATIENCE: Duration = Duration::from_secs(60);
+/// How often the tester must have looked at its own lateness before that says anything: in less than a second it does not.
+const MIN_LAGS: u64 = 100;
 /// Breaches that are kept in full.
 const MAX_DETAILS: usize = 20;
 /// Seconds of the timeline that are kept; longer runs keep the first ones.
@@ -79,6 +81,7 @@ pub(crate) fn conduct(run: &Run<'_>, live: &mut Live) -> Result<Conducted, Fault
         window: (u64::MAX, u64::MAX),
         seconds: BTreeMap::new(),
         done: Vec::new(),
+        generator_cores: 0.0,
         so_far: Tally::new(),
         breaches: 0,
         waiting: Waiting::default(),
@@ -125,6 +128,8 @@ struct Leader<'a, 'r> {
     /// Seconds that not all workers have reported yet.
     seconds: BTreeMap<u64, Vec<WorkerSecond>>,
     done: Vec<(Second, Histograms)>,
+    /// Cores that all threads of the tester used, summed over the measured seconds.
+    generator_cores: f64,
     so_far: Tally,
     breaches: u64,
     waiting: Waiting,
@@ -252,18 +257,18 @@ impl Leader<'_, '_> {
         let measured = end > self.window.0 && end <= self.window.1;
         if measured {
             self.so_far.merge(&tally);
+            self.generator_cores += parts.iter().map(|part| part.cpu).sum::<f64>();
         }
         self.breaches = self.breaches.max(parts.iter().map(|part| part.breaches).sum());
         let used = Metric::ALL.into_iter().filter(|metric| !tally.histograms.of(*metric).is_empty());
-        let sampled = self.samples.by_second.get(&at);
         let second = Second {
             at: at as f64,
             measured,
             connections: parts.iter().map(|part| part.connections).sum(),
             latencies: used.map(|metric| (metric, Brief::of(tally.histograms.of(metric)))).collect(),
             generator_cpu: parts.iter().map(|part| part.cpu).fold(0.0, f64::max),
-            server_cpu: sampled.map(|(cpu, _)| *cpu),
-            server_rss: sampled.map(|(_, rss)| *rss),
+            server_cpu: None,
+            server_rss: None,
             counts: tally.counts,
         };
         let progress = Progress {
@@ -324,12 +329,18 @@ impl Leader<'_, '_> {
             seconds,
             metrics: used.map(|metric| (metric, Summary::of(tally.histograms.of(metric)))).collect(),
             counts: tally.counts.clone(),
-            timeline: self.done.iter().map(|(second, _)| second.clone()).collect(),
+            timeline: self.done.iter().map(|(second, _)| self.with_server(second)).collect(),
             generator: self.generator(tally),
             server: self.server(tally.counts.delivered, seconds),
             verifier,
             gates: Vec::new(),
         }
+    }
+
+    /// A second with what was seen of the server at its end: that is known a little after the second itself.
+    fn with_server(&self, second: &Second) -> Second {
+        let sampled = self.samples.by_second.get(&(second.at as u64));
+        Second { server_cpu: sampled.map(|(cpu, _)| *cpu), server_rss: sampled.map(|(_, rss)| *rss), ..second.clone() }
     }
 
     fn setup(&self) -> Setup {
@@ -362,15 +373,17 @@ impl Leader<'_, '_> {
                 limits.max_cpu * 100.0
             ));
         }
-        let lag = tally.histograms.of(Metric::Lag).value_at_quantile(0.99);
-        if u128::from(lag) > limits.max_lag.as_micros() {
+        let lags = tally.histograms.of(Metric::Lag);
+        let lag = lags.value_at_quantile(0.99);
+        if lags.len() >= MIN_LAGS && u128::from(lag) > limits.max_lag.as_micros() {
             void.push(format!(
                 "99 % of what it had to do was done within {:.1} ms of when it was due, later than {:.1} ms: it had too little of the processor",
                 lag as f64 / 1_000.0,
                 limits.max_lag.as_secs_f64() * 1_000.0
             ));
         }
-        Generator { busiest_thread: busiest, cpu: busiest, void }
+        let cpu = self.generator_cores / measured.len().max(1) as f64;
+        Generator { busiest_thread: busiest, cpu, void }
     }
 
     fn server(&self, delivered: u64, seconds: f64) -> Option<Server> {
