@@ -103,6 +103,7 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<ExitCode, Fault> {
     if !load.scenario.writes() && load.scenario != Scenario::Typing || load.closed_loop {
         return Err(Fault::new("find-max raises a rate: use the scenario chat, fanout, mixed or typing, in an open loop"));
     }
+    load.check_limits()?;
     let mut live = Live::new(load.quiet);
     let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
     let mut search = Search::new(options.start_rate, options.max_rate);

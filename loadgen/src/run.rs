@@ -77,6 +77,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     let load = &options.load;
     // Before anything starts: a baseline that cannot be read would be a pity after an hour.
     let base = options.gates.baseline.as_deref().map(json::read).transpose()?;
+    load.check_limits()?;
     let mut live = Live::new(load.quiet);
     let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
     let give_up = |so_far: &Outcome| options.gates.give_up(so_far);

@@ -30,9 +30,8 @@ fn binary() -> &'static Path {
 }
 
 /// Six people in groups of three for two seconds, however busy the machine is.
-const BRIEF: [&str; 12] = [
-    "--clients", "6", "--group-size", "3", "--rate", "30", "--warmup", "200ms", "--duration", "2s", "--max-generator-cpu", "1",
-];
+const BRIEF: [&str; 12] =
+    ["--clients", "6", "--group-size", "3", "--rate", "30", "--warmup", "200ms", "--duration", "2s", "--max-generator-cpu", "1"];
 const PATIENT: [&str; 2] = ["--max-lag", "1h"];
 
 fn command(server: &Server, arguments: &[&str]) -> tokio::process::Command {
@@ -70,10 +69,15 @@ async fn every_scenario_is_run_and_kept_promise() {
         ("reconnect-storm", "recovery"),
         ("idle", "auth"),
     ] {
-        let output = loadgen(&server, &[&["run", "--scenario", scenario, "--json", "--server-pid", &pid], &BRIEF, &PATIENT]).await;
+        let output =
+            loadgen(&server, &[&["run", "--scenario", scenario, "--json", "--server-pid", &pid], &BRIEF, &PATIENT]).await;
         let results = results(&output, 0);
         assert!(results["metrics"][metric]["count"].as_u64() > Some(0), "{scenario} {results}");
-        assert_eq!((&results["verifier"]["breaches"], &results["counts"]["errors"]), (&0.into(), &serde_json::json!({})), "{scenario}");
+        assert_eq!(
+            (&results["verifier"]["breaches"], &results["counts"]["errors"]),
+            (&0.into(), &serde_json::json!({})),
+            "{scenario}"
+        );
         assert!(results["server"]["rss_after"].as_u64() > Some(0));
     }
 }
@@ -152,8 +156,12 @@ async fn find_max_reports_the_knee() {
 #[tokio::test]
 async fn a_killed_server_costs_errors_but_no_promise() {
     let mut server = Server::start(&[]).await;
-    let load = ["--clients", "12", "--group-size", "4", "--rate", "60", "--duration", "6s", "--warmup", "100ms", "--drain", "60s"];
-    let mut running = command(&server, &[&["run", "--scenario", "chat", "--json"], &load[..], &PATIENT, &["--max-generator-cpu", "1"]].concat());
+    let load =
+        ["--clients", "12", "--group-size", "4", "--rate", "60", "--duration", "6s", "--warmup", "100ms", "--drain", "60s"];
+    let mut running = command(
+        &server,
+        &[&["run", "--scenario", "chat", "--json"], &load[..], &PATIENT, &["--max-generator-cpu", "1"]].concat(),
+    );
     let running = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
     let messages = || async { crate::support::http::get(server.address(), "/metrics").await.body };
     within("messages to be stored", async {

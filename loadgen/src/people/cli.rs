@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::conduct::VoidLimits;
+use super::machine;
 use super::plan::{Plan, Sizes};
 use super::scenario::Scenario;
 use super::team::Spread;
+use crate::fault::Fault;
 use crate::raw::cli::Endpoint;
 
 /// Local ports that one source address safely has, with Linux's default range, when all that use them may come twice in a minute.
@@ -137,6 +139,11 @@ impl LoadOptions {
     pub(crate) fn spread(&self) -> Spread {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
         Spread { processes: self.processes, workers: self.workers.unwrap_or((cores / 2 / self.processes).max(1)) }
+    }
+
+    /// Whether as many connections can be opened; says what to do where not.
+    pub(crate) fn check_limits(&self) -> Result<(), Fault> {
+        machine::allow_connections(self.clients.div_ceil(self.processes))
     }
 
     /// When the tester is the bottleneck.
