@@ -26,7 +26,10 @@
 
 #[cfg(test)]
 mod contract;
+mod digest;
 pub mod memory;
+pub mod postgres;
+mod server_url;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -37,6 +40,8 @@ use crate::protocol::{
 pub use crate::rooms::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 
 pub use memory::MemoryStore;
+pub use postgres::{PostgresOpenError, PostgresOptions, PostgresStore};
+pub use server_url::{SchemaName, ServerUrl, ServerUrlError, TlsMode};
 pub use sqlite::{SqliteOpenError, SqliteStore};
 
 /// Receives an operation's outcome: called exactly once, on any thread; must not block.
