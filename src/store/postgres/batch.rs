@@ -54,7 +54,8 @@ impl WriterLink {
         let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
         let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
         let prepared = prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
-        let Ok([lock_conversations, add_users, lock_users, append, mark, create, join, leave]) = <[Statement; 8]>::try_from(prepared)
+        let Ok([lock_conversations, add_users, lock_users, append, mark, create, join, leave]) =
+            <[Statement; 8]>::try_from(prepared)
         else {
             unreachable!("as many as were asked for")
         };

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::PostgresOptions;
+use super::super::DatabaseServer;
 use super::error::PostgresOpenError;
 use super::tls;
 
@@ -35,18 +35,18 @@ pub(super) struct Link {
 }
 
 impl Connector {
-    pub(super) fn new(options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let mut config = options.url.config().clone();
-        config.connect_timeout(options.timeout).keepalives(true).keepalives_idle(KEEPALIVE_IDLE).tcp_user_timeout(options.timeout);
+    pub(super) fn new(server: &DatabaseServer) -> Result<Self, PostgresOpenError> {
+        let mut config = server.url.config().clone();
+        config.connect_timeout(server.timeout).keepalives(true).keepalives_idle(KEEPALIVE_IDLE).tcp_user_timeout(server.timeout);
         if config.get_application_name().is_none() {
             config.application_name("parlor");
         }
         Ok(Self {
             config,
-            tls: tls::connector(options.url.tls())?,
-            setup: setup(options),
-            allow_unsafe: options.allow_unsafe,
-            timeout: options.timeout,
+            tls: tls::connector(server.url.tls())?,
+            setup: setup(server),
+            allow_unsafe: server.allow_unsafe,
+            timeout: server.timeout,
         })
     }
 
@@ -97,7 +97,8 @@ impl Connector {
             return Err(PostgresOpenError::Unfit("the server is older than PostgreSQL 13; upgrade it"));
         }
         if encoding != "UTF8" {
-            let problem = "the database's encoding is not UTF8, so that it cannot hold every message; create one with ENCODING 'UTF8'";
+            let problem =
+                "the database's encoding is not UTF8, so that it cannot hold every message; create one with ENCODING 'UTF8'";
             return Err(PostgresOpenError::Unfit(problem));
         }
         if is_standby {
@@ -114,8 +115,8 @@ impl Connector {
 }
 
 /// What every connection begins with.
-fn setup(options: &PostgresOptions) -> String {
-    let millis = options.timeout.as_millis();
+fn setup(server: &DatabaseServer) -> String {
+    let millis = server.timeout.as_millis();
     // Every statement finds its rows by an index, and its plan must neither depend on how large the tables were when it was made
     // nor be made anew for each batch. So the planner gets no other choice, and no second look.
     format!(
@@ -123,7 +124,7 @@ fn setup(options: &PostgresOptions) -> String {
          SET idle_in_transaction_session_timeout = {millis}; SET default_transaction_isolation = 'read committed';
          SET default_transaction_read_only = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
          SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off; SET work_mem = '16MB'",
-        options.schema
+        server.schema
     )
 }
 

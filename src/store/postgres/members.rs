@@ -137,12 +137,7 @@ pub(super) fn join_outcome(
 pub(super) const LEAVE: &str = "SELECT outcome, event_seq, their_name, new_owner FROM leave_conversation($1, $2, $3, $4)";
 
 pub(super) fn leave_values(id: ConversationId, user: &UserId, at: UnixMillis, asked_before: bool) -> Values<'_> {
-    vec![
-        Box::new(rows::uuid(id.as_bytes())),
-        Box::new(user.as_str()),
-        Box::new(integer(at.get())),
-        Box::new(asked_before),
-    ]
+    vec![Box::new(rows::uuid(id.as_bytes())), Box::new(user.as_str()), Box::new(integer(at.get())), Box::new(asked_before)]
 }
 
 pub(super) fn leave_outcome(

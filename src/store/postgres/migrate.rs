@@ -5,7 +5,7 @@ use std::time::Duration;
 use refinery::Runner;
 use tokio_postgres::Client;
 
-use super::super::SchemaName;
+use super::super::{Migrated, SchemaName};
 use super::connect::Connector;
 use super::error::{PostgresError, PostgresOpenError};
 
@@ -17,15 +17,6 @@ mod embedded {
 const LOCK_CLASS: i32 = 0x7061_726c;
 /// How long another server's migration is waited for, and how long one may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// What was done to the schema.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Migrated {
-    /// The migrations that were applied, oldest first, such as `V1 conversations`.
-    pub applied: Vec<String>,
-    /// The version that the schema has now.
-    pub version: i32,
-}
 
 /// Brings the schema up to date. Looks before it changes anything, so that a role that may not change the schema can start a
 /// server on one that is up to date.

@@ -29,7 +29,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use self::error::{PostgresError, PostgresOpenError};
-pub use self::migrate::Migrated;
 
 use self::batch::WriterLink;
 use self::connect::Connector;
@@ -38,28 +37,13 @@ use self::reads::Reads;
 use self::side::{Side, SideLink};
 use self::write::{Joining, Lookup, Reply, Write};
 use super::{
-    Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage,
-    MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, SchemaName, ServerUrl, Store, StoreError, StoreLimits,
+    Appended, ConversationCursor, ConversationPage, ConversationView, Created, DatabaseServer, Done, InviteHash, Joined, Left,
+    MessagePage, MessageRange, Migrated, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
 };
 use crate::protocol::{ConversationId, LogEvent, Seq, UnixMillis, UserId};
 
 /// Connections that write to conversations. While one waits for its commit, the others work.
 const LANES: usize = 3;
-
-/// What a store needs to know of its database.
-#[derive(Clone, Debug)]
-pub struct PostgresOptions {
-    /// Where the server is and how to log in.
-    pub url: ServerUrl,
-    /// The schema that holds everything.
-    pub schema: SchemaName,
-    /// Whether to run where `fsync` or `synchronous_commit` is off.
-    pub allow_unsafe: bool,
-    /// Connections that read; at least one.
-    pub readers: usize,
-    /// How long connecting may take, a statement, and the wait for a connection that reads.
-    pub timeout: Duration,
-}
 
 /// Keeps everything in one schema of a PostgreSQL database. Dropping it finishes what is queued.
 pub struct PostgresStore {
@@ -83,14 +67,14 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When no connection comes about, the server would lose messages, or the schema is not this version's.
-    pub fn open(options: PostgresOptions, limits: StoreLimits) -> Result<Self, PostgresOpenError> {
+    pub fn open(server: DatabaseServer, limits: StoreLimits) -> Result<Self, PostgresOpenError> {
         let (report, opened) = sync_channel(1);
         let thread = std::thread::Builder::new().name("store-postgres".into()).spawn(move || {
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(report.send(Err(error))),
             };
-            runtime.block_on(run(&options, limits, &report));
+            runtime.block_on(run(&server, limits, &report));
         });
         let thread = thread.map_err(PostgresOpenError::Thread)?;
         let opened = opened.recv().unwrap_or(Err(PostgresOpenError::Timeout("starting")));
@@ -108,8 +92,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As for [`Self::open`].
-    pub fn migrate(options: &PostgresOptions) -> Result<Migrated, PostgresOpenError> {
-        runtime()?.block_on(async { migrate::migrate(&Connector::new(options)?, &options.schema).await })
+    pub fn migrate(server: &DatabaseServer) -> Result<Migrated, PostgresOpenError> {
+        runtime()?.block_on(async { migrate::migrate(&Connector::new(server)?, &server.schema).await })
     }
 
     fn write(&self, conversation: ConversationId, write: Write) {
@@ -130,9 +114,9 @@ fn runtime() -> Result<tokio::runtime::LocalRuntime, PostgresOpenError> {
 }
 
 /// Opens everything, reports, and then works until all queues are closed and empty.
-async fn run(options: &PostgresOptions, limits: StoreLimits, report: &SyncSender<Result<Opened, PostgresOpenError>>) {
+async fn run(server: &DatabaseServer, limits: StoreLimits, report: &SyncSender<Result<Opened, PostgresOpenError>>) {
     let mut tasks = JoinSet::new();
-    match open(options, limits, &mut tasks).await {
+    match open(server, limits, &mut tasks).await {
         Ok(opened) => {
             let reads = opened.reads.clone();
             drop(report.send(Ok(opened)));
@@ -147,11 +131,11 @@ async fn run(options: &PostgresOptions, limits: StoreLimits, report: &SyncSender
     }
 }
 
-async fn open(options: &PostgresOptions, limits: StoreLimits, tasks: &mut JoinSet<()>) -> Result<Opened, PostgresOpenError> {
-    let connector = Connector::new(options)?;
-    migrate::migrate(&connector, &options.schema).await?;
+async fn open(server: &DatabaseServer, limits: StoreLimits, tasks: &mut JoinSet<()>) -> Result<Opened, PostgresOpenError> {
+    let connector = Connector::new(server)?;
+    migrate::migrate(&connector, &server.schema).await?;
     // A batch is several statements, each of which may take that long.
-    let patience = 2 * options.timeout + Duration::from_secs(1);
+    let patience = 2 * server.timeout + Duration::from_secs(1);
     let mut lanes = Vec::with_capacity(LANES);
     for index in 0..LANES {
         let link = WriterLink::open(&connector).await?;
@@ -163,7 +147,7 @@ async fn open(options: &PostgresOptions, limits: StoreLimits, tasks: &mut JoinSe
     let link = SideLink::open(&connector).await?;
     let epoch = link.epoch().await?;
     tasks.spawn_local(side::run(connector.clone(), link, queue, patience));
-    let reads = Reads::new(&connector, options.readers, options.timeout);
+    let reads = Reads::new(&connector, server.connections, server.timeout);
     Ok(Opened { epoch, lanes, side, reads })
 }
 

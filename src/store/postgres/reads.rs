@@ -14,7 +14,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::super::{
-    ConversationCursor, ConversationPage, ConversationView, Done, MemberRecord, MessagePage, MessageRange, RoomSnapshot, StoreError,
+    ConversationCursor, ConversationPage, ConversationView, Done, MemberRecord, MessagePage, MessageRange, RoomSnapshot,
+    StoreError,
 };
 use super::connect::Connector;
 use super::error::{NOT_FOUND, ReadError, Verdict};
@@ -249,12 +250,8 @@ pub(super) async fn load_page(
         None => (i64::MAX, [0xFF; 16]),
     };
     let one_more = limit(max).saturating_add(1);
-    let found = rows(
-        &client,
-        PAGE,
-        &[&user.as_str(), &active_at, &rows::uuid(&id), &one_more, &(active_at >> PERIOD_SHIFT)],
-    )
-    .await?;
+    let found =
+        rows(&client, PAGE, &[&user.as_str(), &active_at, &rows::uuid(&id), &one_more, &(active_at >> PERIOD_SHIFT)]).await?;
     let conversations = found.iter().take(max).map(view).collect::<Result<Vec<_>, _>>()?;
     let next = match found.get(..max).and_then(<[Row]>::last) {
         Some(last) if found.len() > max => {

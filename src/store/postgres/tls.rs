@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::server_url::TlsMode;
+use super::super::database_server::TlsMode;
 use super::error::PostgresOpenError;
 
 /// What encrypts connections as `mode` says. Whether it is used is the connection's own `sslmode`.

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::SetOnce;
 
-use super::super::{
-    Appended, Created, Done, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError,
-};
+use super::super::{Appended, Created, Done, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError};
 use crate::protocol::{ConversationId, Seq, UnixMillis, UserId};
 
 /// A callback that is called exactly once: with [`StoreError::Unavailable`] if it is dropped before.

@@ -7,8 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::super::super::{SchemaName, ServerUrl};
-use super::super::PostgresOptions;
+use super::super::super::{DatabaseServer, SchemaName, ServerUrl};
 
 /// A server that goes when this is dropped or the process ends: it runs as long as its standard input is open.
 pub(super) struct Cluster {
@@ -51,14 +50,14 @@ impl Cluster {
     }
 
     /// Options for a schema that nobody else has.
-    pub(super) fn options(&self) -> PostgresOptions {
+    pub(super) fn server(&self) -> DatabaseServer {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let schema = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        PostgresOptions {
+        DatabaseServer {
             url: ServerUrl::parse(&format!("{}?sslmode=disable", self.url)).expect("a URL"),
             schema: SchemaName::parse(&schema).expect("a name"),
             allow_unsafe: false,
-            readers: 2,
+            connections: 2,
             timeout: Duration::from_secs(20),
         }
     }
@@ -80,7 +79,7 @@ pub(super) fn shared() -> &'static SharedCluster {
 pub(super) struct SharedCluster(std::sync::Mutex<Cluster>);
 
 impl SharedCluster {
-    pub(super) fn options(&self) -> PostgresOptions {
-        self.0.lock().expect("no test panics here").options()
+    pub(super) fn server(&self) -> DatabaseServer {
+        self.0.lock().expect("no test panics here").server()
     }
 }

@@ -5,13 +5,13 @@ mod cluster;
 use super::super::contract::{LIMITS, Subject, contract_tests};
 use super::*;
 
-fn open(options: &PostgresOptions) -> PostgresStore {
-    PostgresStore::open(options.clone(), LIMITS).expect("the store opens")
+fn open(server: &DatabaseServer) -> PostgresStore {
+    PostgresStore::open(server.clone(), LIMITS).expect("the store opens")
 }
 
 fn subject() -> Subject {
-    let options = cluster::shared().options();
-    Subject::durable(move || open(&options))
+    let server = cluster::shared().server();
+    Subject::durable(move || open(&server))
 }
 
 contract_tests!(subject);

@@ -2,12 +2,28 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 /// Longest name that PostgreSQL does not cut.
 const MAX_NAME_BYTES: usize = 63;
+
+/// A database server, and what of it is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseServer {
+    /// Where it is and how to log in.
+    pub url: ServerUrl,
+    /// The schema that holds everything.
+    pub schema: SchemaName,
+    /// Whether to run where `fsync` or `synchronous_commit` is off.
+    pub allow_unsafe: bool,
+    /// Connections that read; at least one.
+    pub connections: usize,
+    /// How long connecting may take, a statement, and the wait for a connection that reads.
+    pub timeout: Duration,
+}
 
 /// How a connection is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +92,7 @@ impl ServerUrl {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(error("names no host"));
         }
-        if config.get_user().is_none() {
+        if config.get_user().is_none_or(str::is_empty) {
             return Err(error("names no user"));
         }
         config.ssl_mode(match tls {
@@ -225,7 +241,7 @@ mod tests {
     #[test]
     fn sockets_and_several_hosts_are_shown() {
         let shown = |url: &str| ServerUrl::parse(url).unwrap().to_string();
-        assert_eq!(shown("postgres://me@%2Fvar%2Frun%2Fpostgresql/chat"), "postgres://me@/var/run/postgresql/chat");
+        assert_eq!(shown("postgres://me@%2Fvar%2Frun%2Fpostgresql/chat"), "postgres://me@/var/run/postgresql:5432/chat");
         assert_eq!(shown("postgres://me@a:1,b:2/chat"), "postgres://me@a:1,b:2/chat");
     }
 
