@@ -20,7 +20,7 @@ pub enum Database {
     /// A SQLite file.
     Sqlite(PathBuf),
     /// A schema on a PostgreSQL server.
-    Postgres(DatabaseServer),
+    Postgres(Box<DatabaseServer>),
     /// Nowhere: all is lost when the server stops.
     Memory,
 }
@@ -57,7 +57,7 @@ pub(super) fn checked(args: &StorageArgs, data: &Path, faults: &mut ConfigFaults
         return Some(Database::Memory);
     }
     if ServerUrl::has_scheme(url) {
-        return postgres(url, args, faults).map(Database::Postgres);
+        return postgres(url, args, faults).map(|server| Database::Postgres(Box::new(server)));
     }
     // Both sqlite:PATH and sqlite://PATH are in use elsewhere.
     let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
