@@ -1,12 +1,13 @@
 //! The reads: on connections of their own, so that none waits for a write. Each is one statement, or one snapshot, and each finds
 //! its rows by an index.
 
-use std::fmt::Display;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -47,7 +48,7 @@ macro_rules! view_joins {
     };
 }
 
-const VIEW: &str = concat!(
+pub(super) const VIEW: &str = concat!(
     "SELECT ",
     view_columns!(),
     " FROM conversations c JOIN members m ON m.conversation = c.number AND m.\"user\" = $2 ",
@@ -58,7 +59,7 @@ const VIEW: &str = concat!(
 /// A page by latest activity, behind the place ($2, $3) or from the start, of at most $4 conversations. Which of them these can be,
 /// the user's memberships by period tell: those of the place's own period, the next $4 of earlier periods with all that share the
 /// last one's, and the large conversations, which have none.
-const PAGE: &str = concat!(
+pub(super) const PAGE: &str = concat!(
     "WITH candidates AS (
          SELECT conversation FROM memberships WHERE \"user\" = $1 AND active_period = -1
          UNION ALL
@@ -93,10 +94,10 @@ macro_rules! messages {
         )
     };
 }
-const MESSAGES_BEFORE: &str = messages!("seq < $3 ORDER BY seq DESC");
-const MESSAGES_AFTER: &str = messages!("seq > $3 ORDER BY seq");
+pub(super) const MESSAGES_BEFORE: &str = messages!("seq < $3 ORDER BY seq DESC");
+pub(super) const MESSAGES_AFTER: &str = messages!("seq > $3 ORDER BY seq");
 
-const EVENTS: &str = concat!(
+pub(super) const EVENTS: &str = concat!(
     "SELECT ",
     log_columns!(),
     " FROM conversations c
@@ -109,12 +110,12 @@ const ROOM: &str = concat!(
     log_columns!(),
     " FROM conversations c LEFT JOIN log l ON l.conversation = c.number AND l.seq = c.last_message_seq WHERE c.id = $1"
 );
-const ROOM_MEMBERS: &str = "
+pub(super) const ROOM_MEMBERS: &str = "
     SELECT m.\"user\", coalesce(u.name, m.\"user\"), m.role, m.read_seq,
            (c.messages - m.read_messages) - (m.sent - m.read_sent), u.last_seen_at
     FROM conversations c JOIN members m ON m.conversation = c.number LEFT JOIN users u ON u.id = m.\"user\"
     WHERE c.id = $1 ORDER BY m.join_number";
-const ROOM_RECENT: &str = concat!(
+pub(super) const ROOM_RECENT: &str = concat!(
     "SELECT ",
     log_columns!(),
     " FROM conversations c JOIN log l ON l.conversation = c.number AND l.seq > c.head - $2 WHERE c.id = $1 ORDER BY l.seq"
@@ -127,6 +128,8 @@ pub(super) struct Reads {
     runtime: Handle,
     places: Arc<Semaphore>,
     patience: Duration,
+    /// Whether the last read failed, so that not each of them is logged while the server is away.
+    is_failing: Arc<AtomicBool>,
 }
 
 impl Reads {
@@ -147,7 +150,13 @@ impl Reads {
             .post_create(set_up)
             .build()
             .expect("a runtime is given, which is all that timeouts need");
-        Self { pool, runtime: Handle::current(), places: Arc::new(Semaphore::new(MAX_READS)), patience: 2 * waits }
+        Self {
+            pool,
+            runtime: Handle::current(),
+            places: Arc::new(Semaphore::new(MAX_READS)),
+            patience: 2 * waits,
+            is_failing: Arc::default(),
+        }
     }
 
     /// Runs `read` on a connection and answers. Refuses it when too many wait.
@@ -158,11 +167,15 @@ impl Reads {
     {
         let reply = Reply::new(done);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let (pool, patience) = (self.pool.clone(), self.patience);
+        let (pool, patience, is_failing) = (self.pool.clone(), self.patience, Arc::clone(&self.is_failing));
         self.runtime.spawn(async move {
             let outcome = run(&pool, patience, read).await;
             drop(place);
-            reply.send(outcome);
+            if outcome.is_ok() && is_failing.load(Ordering::Relaxed) {
+                is_failing.store(false, Ordering::Relaxed);
+                tracing::info!("reads succeed again");
+            }
+            reply.send(outcome.map_err(|error| judge(error, &is_failing)));
         });
     }
 
@@ -173,33 +186,55 @@ impl Reads {
     }
 }
 
-fn unavailable(error: impl Display) -> StoreError {
-    tracing::warn!(%error, "cannot read");
+/// What the caller gets to know of a failure.
+fn judge(failure: Failure, is_failing: &AtomicBool) -> StoreError {
+    match failure {
+        Failure::Read(ReadError::Refused(error)) => return error,
+        Failure::Read(error @ ReadError::Corrupt(_)) => tracing::error!(%error, "cannot read"),
+        failure @ (Failure::Read(ReadError::Postgres(_)) | Failure::Pool(_) | Failure::Timeout) => {
+            if is_failing.swap(true, Ordering::Relaxed) {
+                tracing::debug!(error = %failure, "cannot read");
+            } else {
+                tracing::warn!(error = %failure, "cannot read; further failures are logged at debug level until a read succeeds");
+            }
+        }
+    }
     StoreError::Unavailable
 }
 
-async fn run<T, F>(pool: &Pool, patience: Duration, read: impl FnOnce(Arc<Object>) -> F) -> Result<T, StoreError>
+/// Why a read was not answered.
+enum Failure {
+    Read(ReadError),
+    Pool(PoolError),
+    Timeout,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Pool(PoolError::Backend(error)) => write!(f, "{}", super::error::text_of(error)),
+            Self::Pool(error) => error.fmt(f),
+            Self::Timeout => f.write_str("PostgreSQL does not answer"),
+        }
+    }
+}
+
+async fn run<T, F>(pool: &Pool, patience: Duration, read: impl FnOnce(Arc<Object>) -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, ReadError>>,
 {
-    let client = Arc::new(pool.get().await.map_err(unavailable)?);
+    let client = Arc::new(pool.get().await.map_err(Failure::Pool)?);
     let Ok(outcome) = timeout(patience, read(Arc::clone(&client))).await else {
         give_up(client);
-        return Err(unavailable("PostgreSQL does not answer"));
+        return Err(Failure::Timeout);
     };
-    outcome.map_err(|error| match error {
-        ReadError::Refused(error) => error,
-        ReadError::Postgres(error) => {
-            if error.verdict() == Verdict::Lost {
-                give_up(client);
-            }
-            unavailable(error)
-        }
-        error @ ReadError::Corrupt(_) => {
-            tracing::error!(%error, "cannot read");
-            StoreError::Unavailable
-        }
-    })
+    if let Err(ReadError::Postgres(error)) = &outcome
+        && error.verdict() == Verdict::Lost
+    {
+        give_up(client);
+    }
+    outcome.map_err(Failure::Read)
 }
 
 /// Closes the connection instead of giving it back to the pool: an answer may still come.
