@@ -1,4 +1,4 @@
-//! The commands that are done when they have printed something: `parlor token` and `parlor config check`.
+//! The commands that are done when they have printed something: `parlor token`, `parlor migrate` and `parlor config check`.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth::Minter;
-use crate::cli::{ServeArgs, TokenArgs};
-use crate::config::{Config, ConfigFaults, secret_for_tokens};
+use crate::cli::{MigrateArgs, ServeArgs, TokenArgs};
+use crate::config::{Config, ConfigFaults, database_to_migrate, secret_for_tokens};
 use crate::protocol::{UnixMillis, UserId};
+use crate::server::{self, StartError};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -20,6 +21,8 @@ pub enum CommandError {
     Config(ConfigFaults),
     /// A user id made by `--count` is too long.
     Sub(String),
+    /// The database cannot be opened or changed.
+    Database(StartError),
     /// The output could not be written.
     Output(io::Error),
 }
@@ -29,6 +32,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::Config(faults) => faults.fmt(f),
             Self::Sub(sub) => write!(f, "--sub: {sub} is too long for a user id; give a shorter one"),
+            Self::Database(error) => error.fmt(f),
             Self::Output(error) => write!(f, "the output could not be written: {error}"),
         }
     }
@@ -69,6 +73,20 @@ pub fn token(args: &TokenArgs, out: &mut impl Write) -> Result<(), CommandError>
     Ok(out.flush()?)
 }
 
+/// Brings the database's schema up to date and prints what that took.
+///
+/// # Errors
+/// When the configuration has faults, the database cannot be opened or changed, or `out` takes no more.
+pub fn migrate(args: &MigrateArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let database = database_to_migrate(args)?;
+    let migrated = server::migrate(&database).map_err(CommandError::Database)?;
+    for migration in &migrated.applied {
+        writeln!(out, "applied {migration}")?;
+    }
+    writeln!(out, "{database}: the schema has version {}", migrated.version)?;
+    Ok(out.flush()?)
+}
+
 /// Prints the configuration that `serve` would have, without secrets. Makes nothing.
 ///
 /// # Errors
@@ -86,7 +104,7 @@ pub fn finish(outcome: Result<(), CommandError>) -> ExitCode {
     let code = match &error {
         CommandError::Output(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
         CommandError::Config(_) | CommandError::Sub(_) => ExitCode::from(EXIT_CONFIG),
-        CommandError::Output(_) => ExitCode::FAILURE,
+        CommandError::Database(_) | CommandError::Output(_) => ExitCode::FAILURE,
     };
     // With standard error gone there is no one left to tell.
     let _ = writeln!(io::stderr(), "parlor: {error}");
@@ -111,7 +129,7 @@ mod tests {
     fn token_args(args: &[&str]) -> TokenArgs {
         match Cli::parse_from(["parlor", "token"].iter().chain(args)).command {
             Command::Token(args) => *args,
-            Command::Serve(_) | Command::Config(_) => panic!("not token"),
+            Command::Serve(_) | Command::Migrate(_) | Command::Config(_) => panic!("not token"),
         }
     }
 

@@ -13,7 +13,6 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 
-pub mod commands;
 pub mod logging;
 pub mod metrics;
 
@@ -22,3 +21,5 @@ pub mod worker;
 mod http;
 
 pub mod server;
+
+pub mod commands;

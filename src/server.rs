@@ -13,12 +13,13 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::auth::{AuthSetupError, InviteKey, Minter, Verifier};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, Database};
 use crate::http::{Http, accept_forever, listen};
 use crate::protocol::limits::OFF_TIME;
-use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::postgres::{PostgresOpenError, PostgresStore};
 use crate::store::sqlite::{SqliteOpenError, SqliteStore};
+use crate::store::{Migrated, Store};
 use crate::worker::{Shared, Workers};
 
 /// How often a drain looks whether it is over.
@@ -29,8 +30,10 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 pub enum StartError {
     /// The data directory or a file in it cannot be used.
     Data(std::path::PathBuf, io::Error),
-    /// The store cannot be opened.
-    Store(SqliteOpenError),
+    /// The SQLite database cannot be opened.
+    Sqlite(SqliteOpenError),
+    /// The PostgreSQL database cannot be opened.
+    Postgres(PostgresOpenError),
     /// A key cannot be used.
     Auth(AuthSetupError),
     /// The address cannot be listened on.
@@ -45,7 +48,8 @@ impl fmt::Display for StartError {
             Self::Data(path, error) => {
                 write!(f, "{} cannot be used: {error}; name another directory with --data", path.display())
             }
-            Self::Store(error) => error.fmt(f),
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Postgres(error) => error.fmt(f),
             Self::Auth(error) => error.fmt(f),
             Self::Listen(address, error) => {
                 write!(f, "cannot listen on {address}: {error}; choose another address with --listen")
@@ -56,6 +60,18 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Brings a database's schema up to date, which starting a server does too. There is none for [`Database::Memory`].
+///
+/// # Errors
+/// When the database cannot be opened or changed.
+pub fn migrate(database: &Database) -> Result<Migrated, StartError> {
+    match database {
+        Database::Memory => Ok(Migrated::default()),
+        Database::Sqlite(path) => SqliteStore::migrate(path).map_err(StartError::Sqlite),
+        Database::Postgres(server) => PostgresStore::migrate(server).map_err(StartError::Postgres),
+    }
+}
 
 /// A server that listens.
 pub struct Server {
@@ -74,10 +90,14 @@ impl Server {
         let data_error = |error| StartError::Data(config.data.clone(), error);
         let limits = &config.limits;
         let (store, invites): (Arc<dyn Store>, InviteKey) = match &config.database {
-            DatabaseUrl::Memory => (Arc::new(MemoryStore::with_limits(limits.into())), InviteKey::random().map_err(data_error)?),
-            DatabaseUrl::Sqlite(path) => {
+            Database::Memory => (Arc::new(MemoryStore::with_limits(limits.into())), InviteKey::random().map_err(data_error)?),
+            Database::Sqlite(path) => {
                 let invites = InviteKey::load_or_create(&config.data).map_err(data_error)?;
-                (Arc::new(SqliteStore::open(path, limits.into()).map_err(StartError::Store)?), invites)
+                (Arc::new(SqliteStore::open(path, limits.into()).map_err(StartError::Sqlite)?), invites)
+            }
+            Database::Postgres(server) => {
+                let invites = InviteKey::load_or_create(&config.data).map_err(data_error)?;
+                (Arc::new(PostgresStore::open((**server).clone(), limits.into()).map_err(StartError::Postgres)?), invites)
             }
         };
         let listen_error = |error| StartError::Listen(config.listen, error);

@@ -52,6 +52,11 @@ Examples:
   parlor token --sub load --count 1000 --ttl 8h    tokens of load-1 to load-1000
   parlor token --sub alice --jwt-secret-file secret --jwt-audience authenticated";
 
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  parlor migrate --database sqlite:/var/lib/parlor/parlor.db
+  PARLOR_DATABASE=postgres://owner:secret@db/chat parlor migrate --database-schema parlor";
+
 /// A chat server: one WebSocket for each client carries everything.
 #[derive(Debug, Parser)]
 #[command(name = "parlor", version, about, after_help = EXAMPLES, max_term_width = 120)]
@@ -68,6 +73,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Print signed tokens, for development and load tests.
     Token(Box<TokenArgs>),
+    /// Bring a database's schema up to date, as `serve` does when it starts, and stop.
+    Migrate(Box<MigrateArgs>),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -152,9 +159,35 @@ pub struct DataArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Storage")]
 pub struct StorageArgs {
-    /// `sqlite:PATH`, or `memory:` to keep nothing [default: sqlite:parlor.db inside --data]
-    #[arg(long, env = "PARLOR_DATABASE", value_name = "URL")]
-    pub database: Option<String>,
+    /// `sqlite:PATH`; `postgres://USER:PASSWORD@HOST/DATABASE`, with `?sslmode=` disable, prefer, require or verify-full (and
+    /// `&sslrootcert=FILE`); or `memory:` to keep nothing. Other users of the machine can see a flag: give a URL with a password as
+    /// the variable [default: sqlite:parlor.db inside --data]
+    #[arg(long, env = "PARLOR_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub database: Option<SecretText>,
+    /// PostgreSQL: the schema that holds everything; made when it is missing
+    #[arg(long, env = "PARLOR_DATABASE_SCHEMA", value_name = "NAME", default_value = "parlor")]
+    pub database_schema: String,
+    /// PostgreSQL: connections that read, 1 to 1000; four more write
+    #[arg(long, env = "PARLOR_DATABASE_CONNECTIONS", value_name = "COUNT", default_value_t = 4)]
+    pub database_connections: usize,
+    /// PostgreSQL: how long connecting may take, a statement, and the wait for a connection, 100ms to 5m
+    #[arg(long, env = "PARLOR_DATABASE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = values::parse_time)]
+    pub database_timeout: Duration,
+    /// PostgreSQL: run also where fsync or synchronous_commit is off, and acknowledged messages can be lost
+    #[arg(long, env = "PARLOR_ALLOW_UNSAFE_DATABASE", value_parser = BoolishValueParser::new())]
+    pub allow_unsafe_database: bool,
+}
+
+/// Everything that `parlor migrate` takes.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = MIGRATE_EXAMPLES)]
+pub struct MigrateArgs {
+    /// The data directory.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The database.
+    #[command(flatten)]
+    pub storage: StorageArgs,
 }
 
 /// The secret of HS256 tokens.
@@ -296,11 +329,11 @@ mod tests {
 
     #[test]
     fn help_does_not_show_a_secret_from_the_environment() {
-        for arg in every_argument().iter().filter(|arg| arg.get_long() == Some("jwt-secret")) {
-            assert!(arg.is_hide_env_values_set());
-        }
-        let secret = "correct horse battery staple, twice";
-        let cli = Cli::parse_from(["parlor", "serve", "--jwt-secret", secret]);
+        let secrets = ["jwt-secret", "operator-token", "database"];
+        let hidden = every_argument().into_iter().filter(|arg| secrets.contains(&arg.get_long().unwrap()));
+        assert_eq!(hidden.filter(clap::Arg::is_hide_env_values_set).count(), secrets.len());
+        let (secret, url) = ("correct horse battery staple, twice", "postgres://me:horse@db/chat");
+        let cli = Cli::parse_from(["parlor", "serve", "--jwt-secret", secret, "--database", url]);
         assert!(!format!("{cli:?}").contains("horse"));
     }
 }

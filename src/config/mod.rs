@@ -1,5 +1,6 @@
 //! The validated, immutable configuration. It is built once, before anything is bound, and names every fault at once.
 
+mod database;
 mod faults;
 mod keys;
 mod limits;
@@ -7,11 +8,12 @@ mod origin;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::Access;
 
 pub use crate::cli::{LogFormat, LogLevel};
+pub use database::{Database, database_to_migrate};
 pub use faults::{ConfigFaults, Fault};
 pub use keys::secret_for_tokens;
 pub use origin::{OriginPolicy, is_loopback};
@@ -33,7 +35,7 @@ pub struct Config {
     /// The directory of its files. May not exist yet.
     pub data: PathBuf,
     /// Where conversations are kept.
-    pub database: DatabaseUrl,
+    pub database: Database,
     /// Threads that serve connections; at least one.
     pub workers: usize,
     /// Hands out tokens to anyone; then `listen` is a loopback address.
@@ -50,15 +52,6 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged, and how.
     pub log: LogConfig,
-}
-
-/// Where conversations are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// A SQLite file.
-    Sqlite(PathBuf),
-    /// Nowhere: all is lost when the server stops.
-    Memory,
 }
 
 /// What is logged, and how.
@@ -117,7 +110,7 @@ impl Config {
             let problem = format!("{} cannot be written to: {error}", parent.display());
             faults.add("--data", problem, "name a directory that this user can write to");
         }
-        let database = database(args.storage.database.as_deref(), data, &mut faults);
+        let database = database::checked(&args.storage, data, &mut faults);
         let origins = origins(&args.origins.allow_origin, dev, &mut faults);
         let limits = limits::checked(args.limits.limits(), &mut faults);
         let operator_token = keys::operator_token(&args.operator, &mut faults);
@@ -147,34 +140,6 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
 }
 
-fn database(url: Option<&str>, data: &Path, faults: &mut ConfigFaults) -> Option<DatabaseUrl> {
-    const REMEDY: &str = "write sqlite:PATH, or memory: to keep nothing";
-    let Some(url) = url else { return Some(DatabaseUrl::Sqlite(data.join("parlor.db"))) };
-    if url == "memory:" {
-        return Some(DatabaseUrl::Memory);
-    }
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        faults.add("--database", "PostgreSQL is not in this version", REMEDY);
-        return None;
-    }
-    // Both sqlite:PATH and sqlite://PATH are in use elsewhere.
-    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-    let Some(path) = path.filter(|path| !path.is_empty() && *path != ":memory:") else {
-        // The URL may hold a password, so that only its scheme is shown.
-        let scheme = url.split_once(':').map_or("it", |(scheme, _)| scheme);
-        faults.add("--database", format!("{scheme:?} is no database that this version knows, or names no file"), REMEDY);
-        return None;
-    };
-    let path = PathBuf::from(path);
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() {
-        faults.add("--database", format!("{} is a directory", path.display()), "name a file in it");
-    } else if parent != data && !parent.is_dir() {
-        faults.add("--database", format!("there is no directory {}", parent.display()), "make it, or name another file");
-    }
-    Some(DatabaseUrl::Sqlite(path))
-}
-
 fn origins(given: &[String], dev: bool, faults: &mut ConfigFaults) -> OriginPolicy {
     if given.iter().any(|origin| origin == "*") {
         return OriginPolicy::Any;
@@ -195,15 +160,6 @@ fn origins(given: &[String], dev: bool, faults: &mut ConfigFaults) -> OriginPoli
     OriginPolicy::Listed(listed)
 }
 
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Memory => f.write_str("memory:"),
-        }
-    }
-}
-
 impl fmt::Display for Config {
     /// One setting on each line, named as its flag. Secrets and keys are counted or named, never shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,6 +171,12 @@ impl fmt::Display for Config {
         line("log-level", &self.log.level.as_str())?;
         line("data", &self.data.display())?;
         line("database", &self.database)?;
+        if let Database::Postgres(server) = &self.database {
+            line("database-schema", &server.schema)?;
+            line("database-connections", &server.connections)?;
+            line("database-timeout", &cli::Span::new(server.timeout))?;
+            line("allow-unsafe-database", &server.allow_unsafe)?;
+        }
         line("jwt-secret", if self.auth.secret.is_some() { &"(set) HS256" } else { &"(none)" })?;
         for key in &self.auth.public_keys {
             line("public key", key)?;

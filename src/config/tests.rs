@@ -45,7 +45,7 @@ impl Setup {
     fn serve_args(&self) -> ServeArgs {
         match Cli::parse_from(&self.args).command {
             Command::Serve(args) => *args,
-            Command::Token(_) | Command::Config(_) => panic!("not serve"),
+            Command::Token(_) | Command::Migrate(_) | Command::Config(_) => panic!("not serve"),
         }
     }
 
@@ -71,7 +71,7 @@ fn a_secret_is_all_that_is_needed() {
     let setup = Setup::with_secret(&[]);
     let config = setup.config();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.database, DatabaseUrl::Sqlite(config.data.join("parlor.db")));
+    assert_eq!(config.database, Database::Sqlite(config.data.join("parlor.db")));
     assert_eq!(config.origins, OriginPolicy::SameOrigin);
     assert_eq!(config.limits, Limits::default());
     assert!(config.workers >= 1 && !config.dev && config.auth.secret.is_some());
@@ -84,7 +84,7 @@ fn every_fault_is_listed_at_once() {
         "--dev",
         "--listen=0.0.0.0:8080",
         "--workers=0",
-        "--database=postgres://me:hunter2@db/parlor",
+        "--database=postgres://me:hunter2@db:port/parlor",
         "--allow-origin=https://a.example.com/x,https://*.example.com,null",
         "--max-message-bytes=17m",
         "--max-outbox-bytes=1k",
@@ -201,14 +201,37 @@ fn dev_listens_on_loopback_only() {
 #[test]
 fn databases_are_sqlite_or_memory() {
     let database = |url: &str| Setup::with_secret(&["--database", url]).config().database;
-    assert_eq!(database("memory:"), DatabaseUrl::Memory);
-    assert_eq!(database("sqlite:chat.db"), DatabaseUrl::Sqlite("chat.db".into()));
-    assert_eq!(database("sqlite:///tmp/chat.db"), DatabaseUrl::Sqlite("/tmp/chat.db".into()));
-    for bad in
-        ["", "chat.db", "sqlite:", "sqlite::memory:", "mysql://db", "postgresql://db", "sqlite:/does/not/exist/a.db", "sqlite:/"]
-    {
+    assert_eq!(database("memory:"), Database::Memory);
+    assert_eq!(database("sqlite:chat.db"), Database::Sqlite("chat.db".into()));
+    assert_eq!(database("sqlite:///tmp/chat.db"), Database::Sqlite("/tmp/chat.db".into()));
+    for bad in [
+        "",
+        "chat.db",
+        "sqlite:",
+        "sqlite::memory:",
+        "mysql://db",
+        "postgresql://db",
+        "postgres:chat",
+        "sqlite:/does/not/exist/a.db",
+        "sqlite:/",
+    ] {
         assert_eq!(Setup::with_secret(&["--database", bad]).faults(), ["--database"], "{bad}");
     }
+}
+
+#[test]
+fn a_postgres_database_has_a_schema_and_its_own_limits() {
+    let url = "postgres://me:hunter2@db.example.com/chat?sslmode=require";
+    let Database::Postgres(server) = Setup::with_secret(&["--database", url]).config().database else { panic!("not PostgreSQL") };
+    assert_eq!((server.schema.as_str(), server.connections, server.timeout), ("parlor", 4, Duration::from_secs(5)));
+    assert!(!server.allow_unsafe);
+    let faults = |flag| Setup::with_secret(&["--database", url, flag]).faults();
+    assert_eq!(faults("--database-schema=Chat"), ["--database-schema"]);
+    assert_eq!(faults("--database-connections=0"), ["--database-connections"]);
+    assert_eq!(faults("--database-timeout=0"), ["--database-timeout"]);
+    assert_eq!(faults("--database-timeout=1h"), ["--database-timeout"]);
+    let bad = "postgres://me:hunter2@db/chat?sslmode=maybe";
+    assert_eq!(Setup::with_secret(&["--database", bad]).faults(), ["--database"]);
 }
 
 #[test]
@@ -250,13 +273,21 @@ fn limits_that_contradict_each_other_are_faults() {
 
 #[test]
 fn what_is_printed_shows_every_setting_and_no_secret() {
-    let setup = Setup::with_secret(&["--jwt-audience", "chat", "--max-joined", "0"]);
+    let url = "postgres://me:hunter2@db.example.com:6432/chat?sslmode=require&application_name=chat";
+    let setup = Setup::with_secret(&["--jwt-audience", "chat", "--max-joined", "0", "--database", url]);
     let config = setup.config();
     for printed in [config.to_string(), format!("{config:?} {:?}", setup.serve_args())] {
-        assert!(!printed.contains("thirty-two"), "{printed}");
+        assert!(!printed.contains("thirty-two") && !printed.contains("hunter2"), "{printed}");
     }
     let text = config.to_string();
-    for line in ["max-joined                   off", "drain-time                   20s", "jwt-audience                 chat"] {
+    for line in [
+        "max-joined                   off",
+        "drain-time                   20s",
+        "jwt-audience                 chat",
+        "database                     postgres://me@db.example.com:6432/chat",
+        "database-schema              parlor",
+        "database-timeout             5s",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
     }
 }

@@ -26,7 +26,10 @@
 
 #[cfg(test)]
 mod contract;
+mod database_server;
+mod digest;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -36,11 +39,22 @@ use crate::protocol::{
 };
 pub use crate::rooms::{InviteHash, MemberRecord, ReadMark, RoomSnapshot};
 
+pub use database_server::{DatabaseServer, SchemaName, ServerUrl, ServerUrlError, TlsMode};
 pub use memory::MemoryStore;
+pub use postgres::{PostgresOpenError, PostgresStore};
 pub use sqlite::{SqliteOpenError, SqliteStore};
 
 /// Receives an operation's outcome: called exactly once, on any thread; must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+/// What was done to a database's schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// The migrations that were applied, oldest first, such as `V1 conversations`.
+    pub applied: Vec<String>,
+    /// The version that the schema has now.
+    pub version: i32,
+}
 
 /// Why an operation did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ mod http;
 mod idempotency;
 mod loadgen;
 mod matrix;
+mod postgres;
 mod presence;
 mod recovery;
 mod support;

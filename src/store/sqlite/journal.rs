@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::rows::client_digest;
+use super::super::digest::client_digest;
 use super::staged::{Counters, Entry, Staged};
 use crate::protocol::{ConversationId, LogEvent, Message, MessageId, Seq, UnixMillis, UserId};
 

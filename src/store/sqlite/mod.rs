@@ -30,7 +30,7 @@ use self::read::{Missing, Reader};
 use self::writer::{Write, Writer};
 use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage,
-    MessageRange, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
+    MessageRange, Migrated, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
 };
 use crate::protocol::{ConversationId, LogEvent, Seq, UnixMillis, UserId};
 
@@ -104,6 +104,14 @@ impl SqliteStore {
     /// When the file cannot be used, another server uses it, or its schema is not this version's.
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, SqliteOpenError> {
         Self::open_tuned(path, limits, Tuning::default())
+    }
+
+    /// Opens the database at `path`, or creates it, and brings its schema up to date, which opening the store does too.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn migrate(path: &Path) -> Result<Migrated, SqliteOpenError> {
+        Ok(open::open(path, Tuning::default().busy_timeout)?.migrated)
     }
 
     fn open_tuned(path: &Path, limits: StoreLimits, tuning: Tuning) -> Result<Self, SqliteOpenError> {

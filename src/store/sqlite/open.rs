@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::super::Migrated;
+
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
 }
@@ -116,6 +118,8 @@ pub(super) struct Database {
     pub(super) epoch: Arc<str>,
     /// Held locked until the store is gone.
     pub(super) lock: File,
+    /// What opening it did to the schema.
+    pub(super) migrated: Migrated,
 }
 
 /// Opens the database, creates it if need be, and brings its schema up to date.
@@ -132,9 +136,17 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Database, Sqli
     expect_setting(&writer, "synchronous", "2")?;
     writer.pragma_update(None, "wal_autocheckpoint", MAX_LOG_PAGES)?;
     writer.pragma_update(None, "cache_size", WRITER_CACHE)?;
-    embedded::migrations::runner().run(&mut writer).map_err(|source| SqliteOpenError::Schema(Box::new(source)))?;
+    let migrated = migrate(&mut writer)?;
     let epoch = epoch(&writer)?;
-    Ok(Database { writer, epoch, lock })
+    Ok(Database { writer, epoch, lock, migrated })
+}
+
+fn migrate(writer: &mut Connection) -> Result<Migrated, SqliteOpenError> {
+    let runner = embedded::migrations::runner();
+    let version = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let report = runner.run(writer).map_err(|source| SqliteOpenError::Schema(Box::new(source)))?;
+    let name = |migration: &refinery::Migration| format!("V{} {}", migration.version(), migration.name());
+    Ok(Migrated { applied: report.applied_migrations().iter().map(name).collect(), version })
 }
 
 /// A connection that only reads, next to the writer's. It has read, and so holds every file descriptor that it will need: SQLite

@@ -184,17 +184,3 @@ pub(super) fn counters_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Count
         last_sent_seq: seq(row, first + 4)?,
     })
 }
-
-/// 64 bits that stand for a sender and their client message id. Nobody can find many that collide, since the hash is SHA-256.
-pub(super) fn client_digest(sender: &UserId, client_message_id: &str) -> i64 {
-    use aws_lc_rs::digest::{Context, SHA256};
-    let mut context = Context::new(&SHA256);
-    context.update(sender.as_str().as_bytes());
-    // No user id holds a NUL, so that no two pairs run together to the same bytes.
-    context.update(&[0]);
-    context.update(client_message_id.as_bytes());
-    let digest = context.finish();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest.as_ref()[..8]);
-    i64::from_be_bytes(first)
-}

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry as Slot;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::super::digest::client_digest;
 use super::super::{
     Appended, Created, InviteHash, Joined, Left, NewConversation, NewMessage, ReadMark, StoreError, StoreLimits, message_of,
     repeat_of,
@@ -90,7 +91,7 @@ impl Transaction<'_> {
         let mut counters = committed.counters(staged, new.conversation, &new.sender)?;
         let mut digest = None;
         if let Some(client_id) = new.client_message_id.as_deref() {
-            let found = rows::client_digest(&new.sender, client_id);
+            let found = client_digest(&new.sender, client_id);
             let key = (&new.sender, client_id);
             if let Some(stored) = batch.by_client_id.find(found, new.conversation, key) {
                 return repeat_of(stored, &new).map_err(Failure::Refused);

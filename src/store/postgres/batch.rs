@@ -1,0 +1,219 @@
+//! One transaction: a lane's writes, in one round trip and with one commit.
+
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
+
+use super::super::{InviteHash, NewMessage, StoreLimits};
+use super::append::{APPEND, Appends};
+use super::connect::{Connector, Link};
+use super::error::{PostgresError, PostgresOpenError, ReadError};
+use super::members::{self, CREATE, JOIN, LEAVE, MARK};
+use super::pipeline::{self, Step};
+use super::plan::Phase;
+use super::rows;
+use super::write::{Outcome, Write};
+use crate::protocol::{ConversationId, Seq, UserId};
+
+/// Takes the locks of all the conversations that a transaction writes to, before it looks at anything: a statement sees what was
+/// committed when it began, and those after this one begin when nobody else can change these rows any more.
+pub(super) const LOCK_CONVERSATIONS: &str = "SELECT FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+/// Sees that the users have rows to lock.
+pub(super) const ADD_USERS: &str = "INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT (id) DO NOTHING";
+pub(super) const LOCK_USERS: &str = "SELECT FROM users WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+
+/// A connection of a lane with its statements.
+pub(super) struct WriterLink {
+    pub(super) link: Link,
+    statements: Statements,
+}
+
+struct Statements {
+    lock_conversations: Statement,
+    add_users: Statement,
+    lock_users: Statement,
+    append: Statement,
+    mark: Statement,
+    create: Statement,
+    join: Statement,
+    leave: Statement,
+}
+
+/// Why a transaction brought no outcomes.
+pub(super) enum BatchError {
+    /// A statement or the connection failed.
+    Postgres(PostgresError),
+    /// It was committed, and a row of the answer holds what it cannot.
+    Unreadable(ReadError),
+}
+
+impl WriterLink {
+    /// Connects and prepares every statement.
+    pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
+        let link = connector.connect().await?;
+        let all = [LOCK_CONVERSATIONS, ADD_USERS, LOCK_USERS, APPEND, MARK, CREATE, JOIN, LEAVE];
+        let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
+        let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
+        let prepared = prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
+        let Ok([lock_conversations, add_users, lock_users, append, mark, create, join, leave]) =
+            <[Statement; 8]>::try_from(prepared)
+        else {
+            unreachable!("as many as were asked for")
+        };
+        let statements = Statements { lock_conversations, add_users, lock_users, append, mark, create, join, leave };
+        Ok(Self { link, statements })
+    }
+
+    /// Carries out all of `writes` in the order of `phases`, or nothing. `asked_before`: an earlier attempt may have been
+    /// committed; what it left is then found and answered as if it were new.
+    pub(super) async fn run(
+        &self,
+        writes: &[Write],
+        phases: &[Phase],
+        limits: StoreLimits,
+        asked_before: bool,
+    ) -> Result<Vec<(usize, Outcome)>, BatchError> {
+        let requests: Vec<Request<'_>> = phases.iter().map(|phase| Request::new(phase, writes)).collect();
+        let mut steps = vec![Step::Plain("BEGIN")];
+        self.add_locks(writes, phases, &mut steps);
+        let first = steps.len();
+        steps.extend(requests.iter().map(|request| request.step(&self.statements, limits, asked_before)));
+        steps.push(Step::Plain("COMMIT"));
+        let answers = pipeline::run(&self.link.client, steps).await.map_err(BatchError::Postgres)?;
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for (request, rows) in requests.iter().zip(&answers[first..]) {
+            request.outcomes(rows, &mut outcomes).map_err(BatchError::Unreadable)?;
+        }
+        Ok(outcomes)
+    }
+
+    fn add_locks<'a>(&'a self, writes: &'a [Write], phases: &[Phase], steps: &mut Vec<Step<'a>>) {
+        let mut conversations: Vec<ConversationId> = Vec::new();
+        let mut users: Vec<&UserId> = Vec::new();
+        for place in phases.iter().flat_map(Phase::places) {
+            let write = &writes[*place];
+            match write {
+                Write::Append(..) | Write::MarkRead(..) => {}
+                Write::Create(new, _) => users.extend(&new.members),
+                Write::Join(joining) => users.push(&joining.user),
+                Write::Leave(_, user, ..) => users.push(user),
+            }
+            conversations.extend(write.conversation());
+        }
+        conversations.sort_unstable();
+        conversations.dedup();
+        let ids: Vec<Uuid> = conversations.iter().map(|id| rows::uuid(id.as_bytes())).collect();
+        steps.push(Step::Prepared(&self.statements.lock_conversations, vec![Box::new(ids)]));
+        if !users.is_empty() {
+            // In order, since rows that are not there yet are locked by adding them.
+            users.sort_unstable();
+            users.dedup();
+            let users: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
+            steps.push(Step::Prepared(&self.statements.add_users, vec![Box::new(users.clone())]));
+            steps.push(Step::Prepared(&self.statements.lock_users, vec![Box::new(users)]));
+        }
+    }
+}
+
+impl Phase {
+    /// The places of its writes in the batch.
+    fn places(&self) -> &[usize] {
+        match self {
+            Self::Appends(places) | Self::Marks(places) => places,
+            Self::Alone(place) => std::slice::from_ref(place),
+        }
+    }
+}
+
+/// A phase with what its statement needs.
+enum Request<'a> {
+    Appends(&'a [usize], Appends<'a>),
+    Marks(&'a [usize], Vec<(ConversationId, &'a UserId, Seq)>),
+    Alone(usize, &'a Write),
+}
+
+impl<'a> Request<'a> {
+    fn new(phase: &'a Phase, writes: &'a [Write]) -> Self {
+        match phase {
+            Phase::Appends(places) => {
+                let message = |place: &usize| -> Option<&'a NewMessage> {
+                    match &writes[*place] {
+                        Write::Append(new, _) => Some(new),
+                        Write::MarkRead(..) | Write::Create(..) | Write::Join(_) | Write::Leave(..) => None,
+                    }
+                };
+                Self::Appends(places, Appends::new(places.iter().filter_map(message).collect()))
+            }
+            Phase::Marks(places) => {
+                let mark = |place: &usize| match &writes[*place] {
+                    Write::MarkRead(id, user, seq, _) => Some((*id, user, *seq)),
+                    Write::Append(..) | Write::Create(..) | Write::Join(_) | Write::Leave(..) => None,
+                };
+                Self::Marks(places, places.iter().filter_map(mark).collect())
+            }
+            Phase::Alone(place) => Self::Alone(*place, &writes[*place]),
+        }
+    }
+
+    fn step<'s>(&'s self, statements: &'s Statements, limits: StoreLimits, asked_before: bool) -> Step<'s> {
+        match self {
+            Self::Appends(_, appends) => Step::Prepared(&statements.append, appends.values()),
+            Self::Marks(_, marks) => Step::Prepared(&statements.mark, members::mark_values(marks, asked_before)),
+            Self::Alone(_, Write::Create(new, _)) => Step::Prepared(&statements.create, members::create_values(new, limits)),
+            Self::Alone(_, Write::Join(joining)) => {
+                let id = joining.conversation.get().copied().flatten();
+                let id = id.expect("only a joining with a conversation is planned");
+                Step::Prepared(&statements.join, members::join_values(id, joining, limits, asked_before))
+            }
+            Self::Alone(_, Write::Leave(id, user, at, _)) => {
+                Step::Prepared(&statements.leave, members::leave_values(*id, user, *at, asked_before))
+            }
+            Self::Alone(_, Write::Append(..) | Write::MarkRead(..)) => unreachable!("these have phases of their own"),
+        }
+    }
+
+    fn outcomes(&self, rows: &[Row], outcomes: &mut Vec<(usize, Outcome)>) -> Result<(), ReadError> {
+        match self {
+            Self::Appends(places, appends) => {
+                outcomes.extend(places.iter().copied().zip(appends.outcomes(rows)?.into_iter().map(Outcome::Append)));
+            }
+            Self::Marks(places, marks) => {
+                let found = members::mark_outcomes(rows, marks.len())?;
+                outcomes.extend(places.iter().copied().zip(found.into_iter().map(Outcome::MarkRead)));
+            }
+            Self::Alone(place, write) => {
+                let outcome = match write {
+                    Write::Create(..) => Outcome::Create(members::create_outcome(rows)?),
+                    Write::Join(joining) => {
+                        let id = joining.conversation.get().copied().flatten();
+                        Outcome::Join(members::join_outcome(rows, id.ok_or(super::error::NOT_FOUND)?, joining)?)
+                    }
+                    Write::Leave(id, user, at, _) => Outcome::Leave(members::leave_outcome(rows, (*id, user, *at))?),
+                    Write::Append(..) | Write::MarkRead(..) => unreachable!("these have phases of their own"),
+                };
+                outcomes.push((*place, outcome));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the conversations of invite codes.
+pub(super) const FIND_INVITES: &str = "SELECT invite, id FROM conversations WHERE invite = ANY ($1)";
+
+/// The conversation of each code, where there is one.
+pub(super) async fn find_invites(
+    client: &Client,
+    statement: &Statement,
+    invites: &[&InviteHash],
+) -> Result<Vec<Option<ConversationId>>, ReadError> {
+    let bytes: Vec<&[u8]> = invites.iter().map(|invite| &invite[..]).collect();
+    let rows = client.query(statement, &[&bytes]).await?;
+    let mut found = vec![None; invites.len()];
+    for row in &rows {
+        let (invite, id) = (rows::invite(row, 0)?, rows::conversation_id(row, 1)?);
+        for (place, _) in invites.iter().enumerate().filter(|(_, asked)| Some(***asked) == invite) {
+            found[place] = Some(id);
+        }
+    }
+    Ok(found)
+}

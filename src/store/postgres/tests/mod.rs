@@ -1,0 +1,63 @@
+//! The contract suite on a real server, and what only this store has: other nodes, faults, and safety.
+
+#[path = "../../../../tests/it/support/cluster.rs"]
+mod cluster;
+mod faults;
+mod nodes;
+mod pages;
+mod plans;
+mod safety;
+
+use std::time::Duration;
+
+use super::super::contract::{LIMITS, Subject, contract_tests};
+use super::super::{SchemaName, ServerUrl};
+use super::*;
+use cluster::{Cluster, fresh_schema, shared_url};
+
+/// A schema that nobody else has, on the server with this URL.
+fn server_at(url: &str) -> DatabaseServer {
+    DatabaseServer {
+        url: ServerUrl::parse(&format!("{url}?sslmode=disable")).unwrap(),
+        schema: SchemaName::parse(&fresh_schema()).unwrap(),
+        allow_unsafe: false,
+        connections: 2,
+        timeout: Duration::from_secs(20),
+    }
+}
+
+fn open(server: &DatabaseServer) -> PostgresStore {
+    PostgresStore::open(server.clone(), LIMITS).expect("the store opens")
+}
+
+/// A plain connection to the server, to look and meddle beside the store.
+struct Beside {
+    runtime: tokio::runtime::LocalRuntime,
+    client: tokio_postgres::Client,
+}
+
+impl Beside {
+    fn new(server: &DatabaseServer) -> Self {
+        let runtime = runtime().unwrap();
+        let client = runtime.block_on(async {
+            let (client, connection) = server.url.config().connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::task::spawn_local(connection);
+            client.batch_execute(&format!("SET search_path TO {}", server.schema)).await.unwrap();
+            client
+        });
+        Self { runtime, client }
+    }
+
+    fn run(&self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
+    }
+
+    fn number(&self, sql: &str) -> i64 {
+        self.runtime.block_on(self.client.query_one(sql, &[])).unwrap().get(0)
+    }
+}
+
+contract_tests!(|| {
+    let server = server_at(shared_url());
+    Subject::durable(move || open(&server))
+});
