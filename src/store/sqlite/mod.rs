@@ -6,6 +6,8 @@
 //!
 //! Writes to conversations, members and users are rare and go to their tables at once.
 
+#[doc(hidden)]
+pub mod bench;
 mod fold;
 mod journal;
 mod open;
