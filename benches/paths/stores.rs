@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use super::{CONTENT, START, TIMES, WARM_UP, client_id, conversation, user};
 
+/// Of the conversation. All of them write: how long it takes to find one differs with the chance of where hashes fall.
+const MEMBERS: usize = 20;
+
 /// Creates a group of so many; the store answers before `create` returns.
 pub(super) fn create_group(members: usize, create: impl FnOnce(NewConversation, Done<Created>)) -> ConversationId {
     let (done, created) = channel();
@@ -31,7 +34,7 @@ fn message(number: usize) -> NewMessage {
     NewMessage {
         id: MessageId::new_v7(Duration::from_millis(START), [3; 10]),
         conversation: conversation(),
-        sender: user(0),
+        sender: user(number % MEMBERS),
         sender_name: Arc::from("Somebody Else"),
         content: CONTENT.into(),
         client_message_id: Some(client_id(number).into()),
@@ -55,7 +58,7 @@ pub(crate) struct MemoryAppends {
 impl MemoryAppends {
     pub(crate) fn new() -> Self {
         let store = MemoryStore::new();
-        create_group(20, |new, done| store.create_conversation(new, done));
+        create_group(MEMBERS, |new, done| store.create_conversation(new, done));
         let with_answer = |number| (message(number), done());
         let mut appends = Self { store, messages: (0..WARM_UP).map(with_answer).collect() };
         appends.run();
@@ -83,7 +86,7 @@ impl Commit {
     pub(crate) fn new(messages: usize) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let mut writer = LoneWriter::open(&directory.path().join("bench.db")).expect("opens");
-        create_group(20, |new, done| {
+        create_group(MEMBERS, |new, done| {
             writer.create_conversation(new, done);
             writer.commit();
         });
