@@ -8,7 +8,7 @@ mod paths;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use paths::{Commit, Decode, EncodeEvent, EncodeReply, Hall, MemoryAppends, Parse, Release, TIMES};
+use paths::{APPENDS, Commit, Decode, EncodeEvent, EncodeReply, Hall, MemoryAppends, Parse, Release, TIMES};
 
 /// As in the server, see `main.rs`.
 #[global_allocator]
@@ -58,7 +58,7 @@ fn fan_out(criterion: &mut Criterion) {
 /// The throughput is in messages.
 fn stores(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("append");
-    group.throughput(Throughput::Elements(TIMES as u64));
+    group.throughput(Throughput::Elements(APPENDS as u64));
     group.bench_function("memory", |b| b.iter_batched_ref(MemoryAppends::new, MemoryAppends::run, BatchSize::SmallInput));
     for messages in [1, TIMES] {
         let mut commit = Commit::new(0);

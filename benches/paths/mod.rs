@@ -22,8 +22,11 @@ pub(crate) use stores::{Commit, MemoryAppends};
 
 /// How often a path that is short is taken in one run.
 pub(crate) const TIMES: usize = 100;
-/// More than a room keeps in memory, so that it forgets a message for each that comes; and such that no list or table grows by
-/// doubling in the run that follows.
+/// Appends in one run to the store in memory: so many that it averages out where their ids' hashes fall, which differs with
+/// every build.
+pub(crate) const APPENDS: usize = 1_000;
+/// More than a room keeps in memory, so that it forgets a message for each that comes; and such that in a hall no list or table
+/// has to grow in the run that follows.
 const WARM_UP: usize = 150;
 /// 64 characters.
 const CONTENT: &str = "A message of about the length that people write, give or take...";

@@ -9,7 +9,7 @@ use parlor::store::sqlite::bench::LoneWriter;
 use parlor::store::{Appended, Created, Done, MemoryStore, NewConversation, NewMessage, Store, StoreError};
 use tempfile::TempDir;
 
-use super::{CONTENT, START, TIMES, WARM_UP, client_id, conversation, user};
+use super::{APPENDS, CONTENT, START, WARM_UP, client_id, conversation, user};
 
 /// Of the conversation. All of them write: how long it takes to find one differs with the chance of where hashes fall.
 const MEMBERS: usize = 20;
@@ -49,7 +49,7 @@ fn done() -> Done<Appended> {
     })
 }
 
-/// [`TIMES`] messages for the store that keeps nothing.
+/// [`APPENDS`] messages for the store that keeps nothing.
 pub(crate) struct MemoryAppends {
     store: MemoryStore,
     messages: Vec<(NewMessage, Done<Appended>)>,
@@ -62,7 +62,7 @@ impl MemoryAppends {
         let with_answer = |number| (message(number), done());
         let mut appends = Self { store, messages: (0..WARM_UP).map(with_answer).collect() };
         appends.run();
-        appends.messages = (WARM_UP..WARM_UP + TIMES).map(with_answer).collect();
+        appends.messages = (WARM_UP..WARM_UP + APPENDS).map(with_answer).collect();
         appends
     }
 
