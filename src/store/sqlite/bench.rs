@@ -44,4 +44,10 @@ impl LoneWriter {
     pub fn commit(&mut self) {
         self.writer.drive(&mut self.writes, &mut self.answers);
     }
+
+    /// The connection that it writes with.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &rusqlite::Connection {
+        self.writer.connection()
+    }
 }

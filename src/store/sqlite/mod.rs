@@ -269,4 +269,6 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
+mod statements;
+#[cfg(test)]
 mod tests;

@@ -100,6 +100,11 @@ impl Writer {
         Ok(Self { connection, overlay, next_journal_id, batch, body, limits, tuning })
     }
 
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// What is committed and not in the tables, for readers.
     pub(super) fn overlay(&self) -> Arc<RwLock<Overlay>> {
         Arc::clone(&self.overlay)
