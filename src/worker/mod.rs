@@ -9,6 +9,8 @@
 
 mod announcements;
 mod audience;
+#[doc(hidden)]
+pub mod bench;
 mod connection;
 mod context;
 mod input;

@@ -6,6 +6,8 @@
 //!
 //! Writes to conversations, members and users are rare and go to their tables at once.
 
+#[doc(hidden)]
+pub mod bench;
 mod fold;
 mod journal;
 mod open;
@@ -274,5 +276,7 @@ impl Store for SqliteStore {
     }
 }
 
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ impl Write {
 }
 
 /// An answer that waits for the commit.
-enum Answer {
+pub(super) enum Answer {
     Append(Done<Appended>, Result<Appended, StoreError>),
     MarkRead(Done<ReadMark>, Result<ReadMark, StoreError>),
     Create(Done<Created>, Result<Created, StoreError>),
@@ -100,6 +100,11 @@ impl Writer {
         Ok(Self { connection, overlay, next_journal_id, batch, body, limits, tuning })
     }
 
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// What is committed and not in the tables, for readers.
     pub(super) fn overlay(&self) -> Arc<RwLock<Overlay>> {
         Arc::clone(&self.overlay)
@@ -114,12 +119,7 @@ impl Writer {
         loop {
             match queue.take(&mut writes, MAX_BATCH, patience) {
                 Taken::Items => {
-                    let count = writes.len();
-                    let committed = self.commit(&mut writes, &mut answers);
-                    // What a failed batch did not come to is refused like the rest of it.
-                    writes.drain(..).for_each(Write::refuse);
-                    answers.drain(..).for_each(|answer| answer.give(committed));
-                    self.fold_after(count);
+                    self.drive(&mut writes, &mut answers);
                     patience = Some(self.tuning.idle);
                 }
                 Taken::Nothing => {
@@ -134,6 +134,16 @@ impl Writer {
                 Taken::Closed => return,
             }
         }
+    }
+
+    /// Writes one batch, answers it, and folds if it is time.
+    pub(super) fn drive(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) {
+        let count = writes.len();
+        let committed = self.commit(writes, answers);
+        // What a failed batch did not come to is refused like the rest of it.
+        writes.drain(..).for_each(Write::refuse);
+        answers.drain(..).for_each(|answer| answer.give(committed));
+        self.fold_after(count);
     }
 
     fn commit(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
