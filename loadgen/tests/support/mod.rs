@@ -11,20 +11,31 @@ use std::thread;
 pub(crate) enum Fault {
     /// Nothing.
     None,
-    /// One member is not given the fifth message of a room.
+    /// The last member is not given the fifth message of a room.
     LosesOne,
-    /// One member is given the fifth message of a room twice.
+    /// The last member is given the fifth message of a room twice.
     RepeatsOne,
     /// The fifth message of a room takes the sixth `seq`.
     SkipsSeq,
     /// Every `send_message` is refused.
     Refuses,
+    /// One member is told of the fifth hint of a room twice.
+    RepeatsHint,
+    /// One member is not told of the fifth hint of a room.
+    LosesHint,
+    /// Recoveries lack the first event that was missed.
+    RecoversWithGap,
+    /// Nothing can be recovered.
+    Forgets,
 }
 
 #[derive(Default)]
 struct State {
-    members: HashMap<String, Vec<TcpStream>>,
+    members: HashMap<String, Vec<(String, TcpStream)>>,
     heads: HashMap<String, u64>,
+    hints: HashMap<String, u64>,
+    /// By conversation: every event so far, as a recovery brings it.
+    logs: HashMap<String, Vec<String>>,
     groups: usize,
     /// By conversation: users who may join.
     allowed: HashMap<String, Vec<String>>,
@@ -91,8 +102,24 @@ fn answer(request: &str, stream: &TcpStream, user: &mut String, state: &mut Stat
             if let Some(allowed) = state.allowed.get(&conversation) {
                 assert!(allowed.contains(&user_of(user)), "{user} is not a member of {conversation}");
             }
-            state.members.entry(conversation.clone()).or_default().push(stream.try_clone().ok()?);
-            "{}".to_owned()
+            let log = state.logs.entry(conversation.clone()).or_default();
+            let since = request.split_once("\"epoch\":\"one\",\"seq\":").map(|(_, rest)| rest.split('}').next().unwrap());
+            let since: Option<usize> = since.map(|since| since.parse().unwrap());
+            let skipped = since.map(|since| since + usize::from(fault == Fault::RecoversWithGap && since < log.len()));
+            let events = skipped.map_or_else(String::new, |skipped| log[skipped..].join(","));
+            let recovered = since.is_some() && fault != Fault::Forgets;
+            let head = log.len();
+            let members = state.members.entry(conversation.clone()).or_default();
+            members.retain(|(member, _)| member != user);
+            members.push((user.clone(), stream.try_clone().ok()?));
+            members.sort_by(|(one, _), (other, _)| one.cmp(other));
+            format!(
+                r#"{{"conversation":{{"head":{head}}},"epoch":"one","head":{head},"recovered":{recovered},"events":[{events}],"members":[]}}"#
+            )
+        }
+        "typing_start" | "typing_stop" => {
+            hint(&kind, &conversation, user, state, fault);
+            return Some(());
         }
         "send_message" if fault == Fault::Refuses => {
             return write_frame(stream, r#"{"type":"error","payload":{"code":"rate_limited"}}"#);
@@ -118,14 +145,36 @@ fn deliver(conversation: &str, content: &str, state: &mut State, fault: Fault) {
     let event = format!(
         r#"{{"type":"message_created","payload":{{"conversationId":"{conversation}","seq":{head},"content":"{content}"}}}}"#
     );
-    for (position, member) in state.members[conversation].iter().enumerate() {
+    state.logs.entry(conversation.to_owned()).or_default().push(event.clone());
+    let members = &state.members[conversation];
+    for (position, (_, member)) in members.iter().enumerate() {
+        let is_last = position + 1 == members.len();
         let copies = match fault {
-            Fault::LosesOne if at_fifth && position == 1 => 0,
-            Fault::RepeatsOne if at_fifth && position == 1 => 2,
-            Fault::None | Fault::LosesOne | Fault::RepeatsOne | Fault::SkipsSeq | Fault::Refuses => 1,
+            Fault::LosesOne if at_fifth && is_last => 0,
+            Fault::RepeatsOne if at_fifth && is_last => 2,
+            _ => 1,
         };
         for _ in 0..copies {
-            // A member that has left is the test's end.
+            // A member that has left is the test's end, or away.
+            let _ = write_frame(member, &event);
+        }
+    }
+}
+
+fn hint(kind: &str, conversation: &str, user: &str, state: &mut State, fault: Fault) {
+    let number = state.hints.entry(conversation.to_owned()).or_default();
+    *number += 1;
+    let event = if kind == "typing_start" { "typing_started" } else { "typing_stopped" };
+    let typist = user_of(user);
+    let event = format!(r#"{{"type":"{event}","payload":{{"conversationId":"{conversation}","userId":"{typist}"}}}}"#);
+    let others = state.members[conversation].iter().filter(|(member, _)| member != user);
+    for (position, (_, member)) in others.enumerate() {
+        let copies = match fault {
+            Fault::LosesHint if *number == 5 && position == 1 => 0,
+            Fault::RepeatsHint if *number == 5 && position == 1 => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
             let _ = write_frame(member, &event);
         }
     }
