@@ -1,0 +1,122 @@
+"""One run: a fresh server on one core, `loadgen raw` on another, and the figures."""
+
+import json
+import os
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import servers
+from shapes import Shape
+
+# Setting up, draining and settling, whose own deadlines in the generator are shorter.
+MARGIN_SECONDS = 150
+# Past this share of its core the generator sets the pace.
+SATURATED = 0.95
+VIOLATION = 1
+
+
+@dataclass
+class Run:
+    """What came out of one run."""
+
+    server: str
+    shape: str
+    status: int
+    figures: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def broke_a_promise(self) -> bool:
+        """A message was lost, came twice, out of order, or was not recovered."""
+        return self.status == VIOLATION
+
+    @property
+    def has_cpu(self) -> bool:
+        """Whether processor time is the server's own doing: the generator kept up."""
+        return self.status == 0 and self.figures.get("generator_cpu_share", 0) <= SATURATED
+
+    @property
+    def has_latencies(self) -> bool:
+        """Whether latencies are too: the generator was not kept waiting for its core either."""
+        return self.has_cpu and self.figures["generator_cpu_share"] + self.figures["generator_waiting_share"] <= SATURATED
+
+
+@dataclass
+class Bench:
+    """Where runs take place."""
+
+    loadgen: Path
+    tokens: Path | None
+    work: Path
+    server_core: int
+    generator_core: int
+    seconds: float
+    warmup: float
+
+    def run(self, server: servers.Server, shape: Shape) -> Run:
+        """Starts the server, loads it, ends it. A server that does not start is `Unusable`."""
+        running = servers.start(server, self.server_core, self.work)
+        try:
+            return self._load(server, running, shape)
+        finally:
+            running.stop()
+
+    def _load(self, server: servers.Server, running: servers.Running, shape: Shape) -> Run:
+        command = [str(self.loadgen), "raw", *shape.command(self.seconds, self.warmup)]
+        command += ["--url", running.url, "--server-pid", str(running.process.pid), "--dialect", server.dialect, "--json"]
+        if server.dialect == "parlor":
+            command += ["--tokens", str(self.tokens)]
+        try:
+            # Ends the generator if it is interrupted.
+            ran = subprocess.run(
+                command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                timeout=self.seconds + self.warmup + MARGIN_SECONDS, preexec_fn=servers.pin_to(self.generator_core),
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return Run(server.name, shape.name, 2, error="no end in time")
+        prefix = "loadgen: warning: "
+        warnings = [line.removeprefix(prefix) for line in ran.stderr.splitlines() if line.startswith(prefix)]
+        run = Run(server.name, shape.name, ran.returncode, warnings=warnings)
+        if ran.stdout.startswith("{"):
+            run.figures = {name: value for name, value in json.loads(ran.stdout).items() if value is not None}
+        if ran.returncode != 0:
+            failed = [line for line in ran.stderr.splitlines() if not line.startswith(prefix)]
+            run.error = "; ".join(line.removeprefix("loadgen: ") for line in failed) or f"status {ran.returncode}"
+        return run
+
+
+def parse_cores(text: str) -> tuple[int, int]:
+    """`S,G`: the server's core and the generator's."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts) or parts[0] == parts[1]:
+        raise ValueError("two different cores are wanted: S,G")
+    missing = {int(part) for part in parts} - os.sched_getaffinity(0)
+    if missing:
+        raise ValueError(f"there is no core {', '.join(map(str, sorted(missing)))} for this process; --cores names others")
+    return int(parts[0]), int(parts[1])
+
+
+def default_cores() -> str:
+    """The first two that this process may use."""
+    return ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[:2])
+
+
+def allow_descriptors() -> None:
+    """As many open files as the system allows: a server inherits it."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def leave_tidily() -> None:
+    """Has a request to end run every `finally`, so that no server is left behind."""
+
+    def leave(number: int, _frame) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
