@@ -42,7 +42,7 @@ impl Share {
 }
 
 /// Processor time of all threads of `pid`, in user and kernel mode. Counted in the kernel's ticks, usually of 10 ms.
-fn cpu_time(pid: u32) -> Result<Duration, Fault> {
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fault> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).map_err(Fault::while_doing(&path))?;
     let ticks = parse_ticks(&text).ok_or_else(|| Fault::new(format!("{path} is not as proc(5) says")))?;

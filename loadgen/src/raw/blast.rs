@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::fault::Fault;
 use crate::procfs::{Share, Usage};
 use crate::raw::cli::{BlastOptions, Dialect};
+use crate::raw::cpu::Cpu;
 use crate::raw::dialect::{self, Incoming};
 use crate::raw::dialogue::{answer_control, refuse_error, unexpected};
 use crate::raw::histogram::Histogram;
@@ -37,10 +38,10 @@ struct Counts {
 }
 
 /// Everything that is read at the edges of the measured window.
-#[derive(Clone, Copy)]
 struct Snapshot {
     at: Instant,
     counts: Counts,
+    cpu: Cpu,
     server: Usage,
     own: Usage,
 }
@@ -283,7 +284,8 @@ impl<'a> Blast<'a> {
     fn snapshot(&self) -> Result<Snapshot, Fault> {
         let server = Usage::of(self.options.target.server_pid)?;
         let own = Usage::of(std::process::id())?;
-        Ok(Snapshot { at: Instant::now(), counts: self.counts, server, own })
+        let cpu = Cpu::of(self.options.target.server_pid)?;
+        Ok(Snapshot { at: Instant::now(), counts: self.counts, cpu, server, own })
     }
 
     fn report(&self, begin: &Snapshot, end: &Snapshot) -> Report {
@@ -293,7 +295,7 @@ impl<'a> Blast<'a> {
         let deliveries = (end.counts.deliveries - begin.counts.deliveries) as f64;
         let server = end.server.share_since(&begin.server, seconds);
         let own = end.own.share_since(&begin.own, seconds);
-        let server_micros = server.cpu * seconds * 1e6;
+        let server_micros = end.cpu.micros_since(&begin.cpu);
         let mut report = Report::default();
         report.figure("connections", self.members.len() as f64);
         report.figure("rooms", self.room_sends.len() as f64);

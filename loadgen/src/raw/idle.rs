@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use crate::procfs::{self, Usage};
 use crate::raw::cli::IdleOptions;
+use crate::raw::cpu::Cpu;
 use crate::raw::dialogue::settle;
 use crate::raw::report::Report;
 use crate::raw::rooms::Rooms;
@@ -16,7 +17,9 @@ pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
     settle(target.dialect, &mut [], &crate::raw::poller::Poller::new()?, options.quiet)?;
     let before = procfs::resident_bytes(server)?;
     let (server_begin, own_begin) = (Usage::of(server)?, Usage::of(std::process::id())?);
+    let cpu_begin = Cpu::of(server)?;
     let mut entered = rooms.enter()?;
+    let micros = Cpu::of(server)?.micros_since(&cpu_begin);
     let (server_end, own_end) = (Usage::of(server)?, Usage::of(std::process::id())?);
     settle(target.dialect, &mut entered.sockets, &entered.poller, options.quiet)?;
     let after = procfs::resident_bytes(server)?;
@@ -29,7 +32,7 @@ pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
     report.figure("connections", connections);
     report.figure("rooms", rooms.count() as f64);
     report.figure("connects_per_second", connections / seconds);
-    report.figure("server_cpu_us_per_connect", server.cpu * seconds * 1e6 / connections);
+    report.figure("server_cpu_us_per_connect", micros / connections);
     report.shares(own, server);
     report.figure("resident_bytes_fresh", fresh as f64);
     report.figure("resident_bytes_before", before as f64);

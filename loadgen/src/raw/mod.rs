@@ -6,6 +6,7 @@
 
 mod blast;
 pub(crate) mod cli;
+mod cpu;
 mod crowd;
 mod dialect;
 mod dialogue;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::fault::Fault;
 use crate::procfs::{Share, Usage};
 use crate::raw::cli::{Dialect, StormOptions};
+use crate::raw::cpu::Cpu;
 use crate::raw::crowd::Crowd;
 use crate::raw::dialect::{self, Incoming, Position};
 use crate::raw::dialogue::settle;
@@ -113,6 +114,7 @@ impl Storm<'_> {
         let heads: Vec<u64> = (0..self.rooms.count()).map(|room| self.head_of(room)).collect();
         let (mut caught_up, mut recovered_events) = (Histogram::new(), 0);
         let (server_begin, own_begin) = (Usage::of(target.server_pid)?, Usage::of(std::process::id())?);
+        let cpu = Cpu::of(target.server_pid)?;
         let begin = Instant::now();
         (0..target.connections as usize).for_each(|index| crowd.cut(index));
         let (rooms, positions, breaches) = (self.rooms, &self.positions, &mut self.breaches);
@@ -129,7 +131,7 @@ impl Storm<'_> {
         let share = Usage::of(target.server_pid)?.share_since(&server_begin, seconds);
         // What the server still had to do when the last reply was out belongs to the storm too.
         settle(target.dialect, &mut entered.sockets, &entered.poller, self.options.quiet)?;
-        let server_micros = Usage::of(target.server_pid)?.share_since(&server_begin, 1.0).cpu * 1e6;
+        let server_micros = Cpu::of(target.server_pid)?.micros_since(&cpu);
         for position in 0..self.positions.len() {
             self.positions[position].seq = heads[self.rooms.room_of(position)];
         }

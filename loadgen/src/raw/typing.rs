@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::fault::Fault;
 use crate::procfs::Usage;
 use crate::raw::cli::TypingOptions;
+use crate::raw::cpu::Cpu;
 use crate::raw::crowd::Crowd;
 use crate::raw::dialect::{self, Incoming, Typing};
 use crate::raw::histogram::Histogram;
@@ -69,6 +70,7 @@ struct Snapshot {
     at: Instant,
     requests: u64,
     received: u64,
+    cpu: Cpu,
     server: Usage,
     own: Usage,
 }
@@ -206,7 +208,8 @@ impl TypingLoad {
 
     fn snapshot(&self, options: &TypingOptions) -> Result<Snapshot, Fault> {
         let (server, own) = (Usage::of(options.target.server_pid)?, Usage::of(std::process::id())?);
-        Ok(Snapshot { at: Instant::now(), requests: self.requests, received: self.hints.received, server, own })
+        let cpu = Cpu::of(options.target.server_pid)?;
+        Ok(Snapshot { at: Instant::now(), requests: self.requests, received: self.hints.received, cpu, server, own })
     }
 
     fn report(&self, options: &TypingOptions, begin: &Snapshot, end: &Snapshot) -> Report {
@@ -214,7 +217,7 @@ impl TypingLoad {
         let (requests, received) = ((end.requests - begin.requests) as f64, (end.received - begin.received) as f64);
         let server = end.server.share_since(&begin.server, seconds);
         let own = end.own.share_since(&begin.own, seconds);
-        let server_micros = server.cpu * seconds * 1e6;
+        let server_micros = end.cpu.micros_since(&begin.cpu);
         let mut report = Report::default();
         report.figure("connections", self.typists.len() as f64);
         report.figure("rooms", self.room_sizes.len() as f64);
