@@ -52,7 +52,9 @@ SHAPES = {
               ("typing", "--room-size", "20", "--rate", "6000")),
         Shape("storm", "Reconnect storm", "storm",
               ("storm", "--room-size", "20", "--missed", "20", "--connecting", "256"), STORM_CONNECTIONS),
-        Shape("idle", "Idle", "idle", ("idle", "--room-size", "20"), IDLE_CONNECTIONS),
+        Shape("idle-20", "Idle, rooms of 20", "idle", ("idle", "--room-size", "20"), IDLE_CONNECTIONS),
+        Shape("idle-2", "Idle, rooms of 2", "idle", ("idle", "--room-size", "2"), IDLE_CONNECTIONS),
+        Shape("idle-1000", "Idle, rooms of 1,000", "idle", ("idle", "--room-size", "1000"), IDLE_CONNECTIONS),
     )
 }  # fmt: skip
 

@@ -38,6 +38,7 @@ pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
     report.figure("resident_bytes_before", before as f64);
     report.figure("resident_bytes_after", after as f64);
     report.figure("bytes_per_connection", (after as f64 - before as f64) / connections);
+    report.figure("bytes_per_connection_and_rooms", (after as f64 - fresh as f64) / connections);
     report.judge_cores(own, server);
     Ok(report)
 }
