@@ -1,6 +1,7 @@
 """Release builds of the server: of the working tree, of a commit, and of the working tree's commit with a patch."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -75,13 +76,19 @@ def loadgen() -> Path:
 
 
 def of_commit(commit: str) -> Path:
-    """The server of a commit, built in a working tree of its own unless it is there from an earlier time."""
-    place = CACHE / commit
+    """The server of a commit, built in a working tree of its own unless one of the same sources is there from an earlier time."""
+    place = CACHE / sources_of(commit)
     if not place.exists():
         with tree_of(commit) as tree:
-            kept(cargo(tree, "parlor"), commit)
+            kept(cargo(tree, "parlor"), place.name)
     os.utime(place)
     return place
+
+
+def sources_of(commit: str) -> str:
+    """A name for what the commit's server is built from: commits that change something else share it."""
+    listing = git("ls-tree", commit, "--", *SOURCES)
+    return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 
 def of_patch(patch: Path) -> Path:

@@ -42,8 +42,12 @@ fn tokens_file() -> PathBuf {
 fn loadgen(command: &str, fault: Fault, arguments: &[&str]) -> Output {
     let pid = std::process::id().to_string();
     let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    loadgen.args(["raw", command, "--url", &support::start(fault), "--server-pid", &pid, "--json"]).args(arguments);
-    if !arguments.contains(&"peer") {
+    let mut url = support::start(fault);
+    if arguments.contains(&"socketio") {
+        url = url.replace("/ws", "/socket.io/?EIO=4&transport=websocket");
+    }
+    loadgen.args(["raw", command, "--url", &url, "--server-pid", &pid, "--json"]).args(arguments);
+    if !arguments.contains(&"--dialect") {
         loadgen.arg("--tokens").arg(tokens_file());
     }
     loadgen.output().unwrap()
@@ -61,10 +65,15 @@ fn figure(output: &Output, name: &str) -> f64 {
 }
 
 #[test]
-fn an_honest_server_passes_in_both_dialects_and_both_loops() {
-    for arguments in
-        [&["--dialect", "peer"][..], &["--client-ids", "--in-flight", "3"], &["--rate", "500"], &["--senders-per-room", "1"]]
-    {
+fn an_honest_server_passes_in_all_dialects_and_both_loops() {
+    for arguments in [
+        &["--dialect", "peer"][..],
+        &["--dialect", "socketio"],
+        &["--dialect", "socketio", "--rate", "500"],
+        &["--client-ids", "--in-flight", "3"],
+        &["--rate", "500"],
+        &["--senders-per-room", "1"],
+    ] {
         let output = blast(Fault::None, arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?} {output:?}");
         assert!(figure(&output, "sends_total") > 10.0);
@@ -118,7 +127,7 @@ fn typing(fault: Fault, arguments: &[&str]) -> Output {
 
 #[test]
 fn all_others_of_the_room_are_told_of_each_typist() {
-    for arguments in [&[][..], &["--dialect", "peer"]] {
+    for arguments in [&[][..], &["--dialect", "peer"], &["--dialect", "socketio"]] {
         let output = typing(Fault::None, arguments);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!((figure(&output, "sends_total"), figure(&output, "deliveries_total")), (200.0, 400.0));
