@@ -4,6 +4,9 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,6 +105,15 @@ def parse_cores(text: str) -> tuple[int, int]:
 def default_cores() -> str:
     """The first two that this process may use."""
     return ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[:2])
+
+
+@contextmanager
+def workplace(parent: Path) -> Iterator[Path]:
+    """A directory for one run of a script: two that run at once would take each other's databases away. Gone afterwards.
+    Under target/, not /tmp: where that is a file system in memory, a database that syncs to it would look faster than it is."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=parent, ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
 def allow_descriptors() -> None:
