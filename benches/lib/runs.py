@@ -124,6 +124,16 @@ def allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def wait_for(command: list) -> int:
+    """Runs a program that starts others: if this one is ended meanwhile, asks it to end and waits, so that it can end them."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
 def leave_tidily() -> None:
     """Has a request to end run every `finally`, so that no server is left behind."""
 

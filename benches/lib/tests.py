@@ -125,6 +125,18 @@ class Tables(unittest.TestCase):
         self.assertEqual(markdown([["a", "b"], ["1", "2"]]), "| a | b |\n| --- | --- |\n| 1 | 2 |")
 
 
+class Endings(unittest.TestCase):
+    def test_a_program_that_is_waited_for_is_asked_to_end_and_has_the_time_to(self):
+        library = Path(__file__).resolve().parent
+        shell = "trap 'echo ended; exit' TERM; echo started; while :; do sleep 0.05; done"
+        script = f"import sys; sys.path.insert(0, {str(library)!r}); import runs; runs.leave_tidily(); runs.wait_for(['sh', '-c', {shell!r}])"
+        with subprocess.Popen([sys.executable, "-B", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+            self.assertEqual(process.stdout.readline(), "started\n")
+            process.terminate()
+            said, _ = process.communicate(timeout=30)
+        self.assertEqual((said, process.returncode), ("ended\n", 143))
+
+
 class Arguments(unittest.TestCase):
     def test_a_shape_that_does_not_exist_is_named(self):
         with self.assertRaisesRegex(ValueError, "rate-7"):
