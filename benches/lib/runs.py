@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -61,15 +60,12 @@ class Bench:
 
     def run(self, server: servers.Server, shape: Shape) -> Run:
         """Starts the server, loads it, ends it. A server that does not start is `Unusable`."""
-        running = servers.start(server, self.server_core, self.work)
-        try:
-            return self._load(server, running, shape)
-        finally:
-            running.stop()
+        with servers.running(server, self.server_core, self.work) as (url, pid):
+            return self._load(server, url, pid, shape)
 
-    def _load(self, server: servers.Server, running: servers.Running, shape: Shape) -> Run:
+    def _load(self, server: servers.Server, url: str, pid: int, shape: Shape) -> Run:
         command = [str(self.loadgen), "raw", *shape.command(self.seconds, self.warmup)]
-        command += ["--url", running.url, "--server-pid", str(running.process.pid), "--dialect", server.dialect, "--json"]
+        command += ["--url", url, "--server-pid", str(pid), "--dialect", server.dialect, "--json"]
         if server.dialect == "parlor":
             command += ["--tokens", str(self.tokens)]
         try:
@@ -122,23 +118,3 @@ def allow_descriptors() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def wait_for(command: list) -> int:
-    """Runs a program that starts others: if this one is ended meanwhile, asks it to end and waits, so that it can end them."""
-    with subprocess.Popen(command) as process:
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-
-
-def leave_tidily() -> None:
-    """Has a request to end run every `finally`, so that no server is left behind."""
-
-    def leave(number: int, _frame) -> None:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)

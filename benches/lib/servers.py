@@ -9,14 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from endings import started
 
 PEERS = Path(__file__).resolve().parent.parent / "peers"
 URL = re.compile(r"ws://127\.0\.0\.1:\d+/\S*")
 START_SECONDS = 15
-STOP_SECONDS = 15
 TOKEN_SECONDS = 120
 NPM_SECONDS = 300
 
@@ -38,26 +40,6 @@ class Server:
     command: Callable[[int, Path], list[str]]
     """Of a port and a directory for its data."""
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Running:
-    """One that has been started."""
-
-    process: subprocess.Popen
-    url: str
-    output: list
-
-    def stop(self) -> None:
-        """Ends it, by force if it takes too long, and waits until it is gone."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for file in self.output:
-            file.close()
 
 
 def parlor(name: str, binary: Path, database: str, work: Path) -> Server:
@@ -138,30 +120,29 @@ def floor(work: Path) -> Server:
     return Server("floor", "peer", lambda port, _: [str(binary), str(port)])
 
 
-def start(server: Server, core: int, work: Path) -> Running:
-    """Starts `server` on `core` with a fresh data directory, and waits for the line with its URL."""
+@contextmanager
+def running(server: Server, core: int, work: Path) -> Iterator[tuple[str, int]]:
+    """Starts `server` on `core` with a fresh data directory, for the time of a `with`: its URL and its process id."""
     data = work / "data"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700)
-    out, err = (work / "server.out").open("w+"), (work / "server.err").open("w")
+    output, errors = work / "server.out", work / "server.err"
     command = server.command(free_port(), data)
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=pin_to(core))
-    except OSError as error:
-        raise Unusable(str(error)) from error
-    running = Running(process, "", [out, err])
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            if found := URL.search((work / "server.out").read_text()):
-                running.url = found[0]
-                return running
-            time.sleep(0.01)
-    except BaseException:
-        running.stop()
-        raise
-    running.stop()
-    raise Unusable(f"did not start: {last_line((work / 'server.err').read_text())}")
+    with output.open("w") as out, errors.open("w") as err:
+        if not shutil.which(command[0]):
+            raise Unusable(f"{command[0]} cannot be run")
+        with started(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=pin_to(core)) as process:
+            yield url_of(process, output, errors), process.pid
+
+
+def url_of(process: subprocess.Popen, output: Path, errors: Path) -> str:
+    """Waits for the line with the server's URL."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := URL.search(output.read_text()):
+            return found[0]
+        time.sleep(0.01)
+    raise Unusable(f"did not start: {last_line(errors.read_text())}")
 
 
 def pin_to(core: int) -> Callable[[], None]:

@@ -129,11 +129,14 @@ class Endings(unittest.TestCase):
     def test_a_program_that_is_waited_for_is_asked_to_end_and_has_the_time_to(self):
         library = Path(__file__).resolve().parent
         shell = "trap 'echo ended; exit' TERM; echo started; while :; do sleep 0.05; done"
-        script = f"import sys; sys.path.insert(0, {str(library)!r}); import runs; runs.leave_tidily(); runs.wait_for(['sh', '-c', {shell!r}])"
+        script = f"import sys; sys.path.insert(0, {str(library)!r}); import endings; endings.leave_tidily(); endings.wait_for(['sh', '-c', {shell!r}])"
         with subprocess.Popen([sys.executable, "-B", "-c", script], stdout=subprocess.PIPE, text=True) as process:
             self.assertEqual(process.stdout.readline(), "started\n")
             process.terminate()
-            said, _ = process.communicate(timeout=30)
+            try:
+                said, _ = process.communicate(timeout=30)
+            finally:
+                process.kill()
         self.assertEqual((said, process.returncode), ("ended\n", 143))
 
 
