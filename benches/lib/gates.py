@@ -20,6 +20,9 @@ class Gate:
     """What a pair must have for the figure to mean anything."""
 
 
+# An interval that reaches this far does not rule out a slowdown that should be seen.
+UNSEEN = 1.2
+
 CPU = Gate("CPU us/delivery", "server_cpu_us_per_delivery", "cost")
 P50 = Gate("delivery p50 us", "delivery_p50_us", "latency", 0, "latencies")
 # A hundredth of a second of deliveries decides it: what else the machine does weighs more on it than what a build does.
@@ -84,13 +87,17 @@ def judged(shape: str, gate: Gate, pairs: list[tuple[Run, Run]], limits: dict[st
 
 
 def verdict_of(gate: Gate, ratio: Ratio | None, pairs: int, limits: dict[str, float], min_pairs: int) -> str:
-    """Slower only if the whole interval is over the limit."""
+    """Slower only if the whole interval is over the limit, and unsure if so much noise was in the pairs that a fifth could hide in it."""
     if gate.limit is None:
         return "not a gate"
     if ratio is None or pairs < min_pairs:
         return "not judged"
     limit = limits[gate.limit]
-    return "SLOWER" if ratio.low > limit else "faster" if ratio.high < 1 / limit else "ok"
+    if ratio.low > limit:
+        return "SLOWER"
+    if gate.limit == "cost" and ratio.high > UNSEEN:
+        return "unsure"
+    return "faster" if ratio.high < 1 / limit else "ok"
 
 
 def exit_status(rows: list[Row], failed: list[Run]) -> int:

@@ -57,7 +57,8 @@ class Intervals(unittest.TestCase):
 
 class Verdicts(unittest.TestCase):
     def test_only_an_interval_that_is_wholly_over_the_limit_is_slower(self):
-        self.assertEqual(verdict_of(CPU, Ratio(1.3, 1.07, 1.5), 10, LIMITS, 10), "ok")
+        self.assertEqual(verdict_of(CPU, Ratio(1.1, 1.07, 1.19), 10, LIMITS, 10), "ok")
+        self.assertEqual(verdict_of(CPU, Ratio(1.3, 1.07, 1.5), 10, LIMITS, 10), "unsure")
         self.assertEqual(verdict_of(CPU, Ratio(1.3, 1.09, 1.5), 10, LIMITS, 10), "SLOWER")
         self.assertEqual(verdict_of(CPU, Ratio(0.8, 0.7, 0.9), 10, LIMITS, 10), "faster")
         self.assertEqual(verdict_of(P50, Ratio(1.3, 1.2, 1.5), 10, LIMITS, 10), "ok")
