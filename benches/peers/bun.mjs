@@ -9,6 +9,11 @@ const reply = (socket, request, payload) => {
   socket.send(JSON.stringify({ type, requestId, timestamp: new Date().toISOString(), payload }));
 };
 
+const typingEvent = (action, conversationId, userId) => {
+  const type = action === 'typing_start' ? 'typing_started' : 'typing_stopped';
+  return JSON.stringify({ type, timestamp: new Date().toISOString(), payload: { conversationId, userId } });
+};
+
 const server = Bun.serve({
   port: Number(process.argv[2] ?? 0),
   hostname: '127.0.0.1',
@@ -17,14 +22,14 @@ const server = Bun.serve({
   },
   websocket: {
     perMessageDeflate: false,
-    publishToSelf: true,
+    publishToSelf: false,
     idleTimeout: 0,
     message(socket, data) {
       const request = JSON.parse(data);
       const id = request.payload?.conversationId;
       switch (request.type) {
         case 'auth':
-          socket.data.user = randomUUID();
+          socket.data.user = request.payload.token;
           return reply(socket, request, { userId: socket.data.user });
         case 'join_conversation':
           socket.subscribe(id);
@@ -36,8 +41,12 @@ const server = Bun.serve({
           const { content } = request.payload;
           const message = { id: randomUUID(), seq, conversationId: id, senderId: socket.data.user, content, createdAt };
           reply(socket, request, { id: message.id, seq, createdAt });
-          server.publish(id, JSON.stringify({ type: 'message_created', timestamp: createdAt, payload: message }));
+          return server.publish(id, JSON.stringify({ type: 'message_created', timestamp: createdAt, payload: message }));
         }
+        case 'typing_start':
+        case 'typing_stop':
+          // To the others, and without a reply.
+          socket.publish(id, typingEvent(request.type, id, socket.data.user));
       }
     },
   },

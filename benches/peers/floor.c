@@ -20,7 +20,7 @@
 #define LITERAL(text) text, sizeof(text) - 1
 
 // The longest request that is taken: a message of 1,024 bytes and its envelope.
-static struct { int upgraded, room, length; char bytes[2048]; } connections[MAX_FD];
+static struct { int upgraded, room, length; char user[40], bytes[2048]; } connections[MAX_FD];
 static struct { int *members, count, capacity; } rooms[MAX_ROOM];
 static char frame[MAX_PAYLOAD + 4];
 static char payload[MAX_PAYLOAD];
@@ -83,18 +83,37 @@ static void message(int fd, int room, const char *text, int length) {
   answer(fd, payload, written);
   written = snprintf(payload, sizeof payload,
     "{\"type\":\"message_created\",\"timestamp\":\"2026-11-24T00:00:00.000Z\",\"payload\":{\"id\":\"0190f0d8-0000-7000-8000-000000000000\","
-    "\"seq\":1,\"conversationId\":\"room-%d\",\"senderId\":\"0190f0d8-0000-7000-8000-000000000000\",\"content\":\"%.*s\","
-    "\"createdAt\":\"2026-11-24T00:00:00.000Z\"}}", room, content_length, content);
+    "\"seq\":1,\"conversationId\":\"room-%d\",\"senderId\":\"%s\",\"content\":\"%.*s\","
+    "\"createdAt\":\"2026-11-24T00:00:00.000Z\"}}", room, connections[fd].user, content_length, content);
   int frame_length = encode(payload, written);
   for (int i = 0; i < rooms[room].count; i++) send(rooms[room].members[i], frame, frame_length, MSG_NOSIGNAL);
+}
+
+// A hint to the others of the room, and no reply.
+static void typing(int fd, int room, const char *event) {
+  int written = snprintf(payload, sizeof payload,
+    "{\"type\":\"%s\",\"timestamp\":\"2026-11-24T00:00:00.000Z\",\"payload\":{\"conversationId\":\"room-%d\",\"userId\":\"%s\"}}",
+    event, room, connections[fd].user);
+  int frame_length = encode(payload, written);
+  for (int i = 0; i < rooms[room].count; i++)
+    if (rooms[room].members[i] != fd) send(rooms[room].members[i], frame, frame_length, MSG_NOSIGNAL);
+}
+
+static void authenticate(int fd, const char *text, int length) {
+  int token_length;
+  const char *token = value_of(text, length, LITERAL("\"token\":\""), &token_length);
+  snprintf(connections[fd].user, sizeof connections[fd].user, "%.*s", token_length, token);
+  answer(fd, LITERAL("{\"type\":\"auth\",\"requestId\":\"a\"}"));
 }
 
 static void request(int fd, const char *text, int length) {
   const char *room = memmem(text, length, LITERAL("\"conversationId\":\"room-"));
   int number = room ? atoi(room + sizeof("\"conversationId\":\"room-") - 1) : -1;
-  if (number < 0 || number >= MAX_ROOM) answer(fd, LITERAL("{\"type\":\"auth\",\"requestId\":\"a\"}"));
+  if (number < 0 || number >= MAX_ROOM) authenticate(fd, text, length);
+  else if (memmem(text, length, LITERAL("\"send_message\""))) message(fd, number, text, length);
   else if (memmem(text, length, LITERAL("join_conv"))) join(fd, number);
-  else message(fd, number, text, length);
+  else if (memmem(text, length, LITERAL("typing_start"))) typing(fd, number, "typing_started");
+  else if (memmem(text, length, LITERAL("typing_stop"))) typing(fd, number, "typing_stopped");
 }
 
 // Takes complete frames from the front of the connection's bytes; returns how many bytes that were.

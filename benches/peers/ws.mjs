@@ -11,6 +11,11 @@ const reply = (socket, request, payload) => {
   socket.send(JSON.stringify({ type, requestId, timestamp: new Date().toISOString(), payload }));
 };
 
+const typingEvent = (action, conversationId, userId) => {
+  const type = action === 'typing_start' ? 'typing_started' : 'typing_stopped';
+  return JSON.stringify({ type, timestamp: new Date().toISOString(), payload: { conversationId, userId } });
+};
+
 const server = new WebSocketServer({ host: '127.0.0.1', port: Number(process.argv[2] ?? 0), perMessageDeflate: false });
 
 server.on('connection', (socket) => {
@@ -20,7 +25,7 @@ server.on('connection', (socket) => {
     const id = request.payload?.conversationId;
     switch (request.type) {
       case 'auth':
-        socket.user = randomUUID();
+        socket.user = request.payload.token;
         return reply(socket, request, { userId: socket.user });
       case 'join_conversation':
         if (!rooms.has(id)) rooms.set(id, new Set());
@@ -36,6 +41,13 @@ server.on('connection', (socket) => {
         reply(socket, request, { id: message.id, seq, createdAt });
         const event = JSON.stringify({ type: 'message_created', timestamp: createdAt, payload: message });
         for (const member of rooms.get(id)) member.send(event);
+        return;
+      }
+      case 'typing_start':
+      case 'typing_stop': {
+        // To the others, and without a reply.
+        const event = typingEvent(request.type, id, socket.user);
+        for (const member of rooms.get(id)) if (member !== socket) member.send(event);
       }
     }
   });

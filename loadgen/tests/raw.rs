@@ -42,8 +42,12 @@ fn tokens_file() -> PathBuf {
 fn loadgen(command: &str, fault: Fault, arguments: &[&str]) -> Output {
     let pid = std::process::id().to_string();
     let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    loadgen.args(["raw", command, "--url", &support::start(fault), "--server-pid", &pid, "--json"]).args(arguments);
-    if !arguments.contains(&"peer") {
+    let mut url = support::start(fault);
+    if arguments.contains(&"socketio") {
+        url = url.replace("/ws", "/socket.io/?EIO=4&transport=websocket");
+    }
+    loadgen.args(["raw", command, "--url", &url, "--server-pid", &pid, "--json"]).args(arguments);
+    if !arguments.contains(&"--dialect") {
         loadgen.arg("--tokens").arg(tokens_file());
     }
     loadgen.output().unwrap()
@@ -61,10 +65,15 @@ fn figure(output: &Output, name: &str) -> f64 {
 }
 
 #[test]
-fn an_honest_server_passes_in_both_dialects_and_both_loops() {
-    for arguments in
-        [&["--dialect", "peer"][..], &["--client-ids", "--in-flight", "3"], &["--rate", "500"], &["--senders-per-room", "1"]]
-    {
+fn an_honest_server_passes_in_all_dialects_and_both_loops() {
+    for arguments in [
+        &["--dialect", "peer"][..],
+        &["--dialect", "socketio"],
+        &["--dialect", "socketio", "--rate", "500"],
+        &["--client-ids", "--in-flight", "3"],
+        &["--rate", "500"],
+        &["--senders-per-room", "1"],
+    ] {
         let output = blast(Fault::None, arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?} {output:?}");
         assert!(figure(&output, "sends_total") > 10.0);
@@ -109,6 +118,63 @@ fn a_refusal_ends_the_run() {
     let output = blast(Fault::Refuses, &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("rate_limited"), "{output:?}");
+}
+
+fn typing(fault: Fault, arguments: &[&str]) -> Output {
+    let brief = ["--connections", "6", "--room-size", "3", "--seconds", "0.3", "--warmup", "0.1", "--rate", "500"];
+    loadgen("typing", fault, &[&brief, arguments].concat())
+}
+
+#[test]
+fn all_others_of_the_room_are_told_of_each_typist() {
+    for arguments in [&[][..], &["--dialect", "peer"], &["--dialect", "socketio"]] {
+        let output = typing(Fault::None, arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!((figure(&output, "sends_total"), figure(&output, "deliveries_total")), (200.0, 400.0));
+        assert_eq!((figure(&output, "missing"), figure(&output, "misdirected")), (0.0, 0.0));
+    }
+}
+
+#[test]
+fn a_hint_may_be_left_out_but_not_come_twice() {
+    let output = typing(Fault::LosesHint, &[]);
+    assert_eq!((output.status.code(), figure(&output, "missing")), (Some(0), 2.0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("2 of 400 hints were left out"), "{output:?}");
+    let output = typing(Fault::RepeatsHint, &[]);
+    assert_eq!((output.status.code(), figure(&output, "surplus")), (Some(1), 2.0), "{output:?}");
+}
+
+fn storm(fault: Fault, arguments: &[&str]) -> Output {
+    let brief = ["--connections", "7", "--room-size", "3", "--missed", "6", "--quiet", "0.1"];
+    loadgen("storm", fault, &[&brief, arguments].concat())
+}
+
+#[test]
+fn whoever_was_away_recovers_what_was_missed() {
+    let output = storm(Fault::None, &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // Of the rooms of three the second one was away, of the room of one nobody.
+    assert_eq!(figure(&output, "recovered_events"), 12.0);
+    let output = storm(Fault::None, &["--dialect", "peer"]);
+    assert_eq!((output.status.code(), figure(&output, "recovered_events")), (Some(0), 0.0), "{output:?}");
+}
+
+#[test]
+fn a_recovery_with_a_gap_fails_the_run() {
+    let output = storm(Fault::RecoversWithGap, &[]);
+    assert_eq!((output.status.code(), figure(&output, "not_dense")), (Some(1), 2.0), "{output:?}");
+}
+
+#[test]
+fn a_refused_recovery_fails_the_run() {
+    let output = storm(Fault::Forgets, &[]);
+    assert_eq!((output.status.code(), figure(&output, "not_recovered")), (Some(1), 7.0), "{output:?}");
+}
+
+#[test]
+fn a_message_that_comes_twice_before_the_storm_fails_the_run() {
+    let output = storm(Fault::RepeatsOne, &[]);
+    assert_eq!((output.status.code(), figure(&output, "surplus")), (Some(1), 3.0), "{output:?}");
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::fault::Fault;
 use crate::procfs::{Share, Usage};
 use crate::raw::cli::{BlastOptions, Dialect};
+use crate::raw::cpu::Cpu;
 use crate::raw::dialect::{self, Incoming};
 use crate::raw::dialogue::{answer_control, refuse_error, unexpected};
 use crate::raw::histogram::Histogram;
-use crate::raw::member::{Finder, Member, Template, parse_stamp};
+use crate::raw::member::{Member, ReplyStamps, Template};
 use crate::raw::poller::{Poller, Ready};
 use crate::raw::report::Report;
 use crate::raw::rooms::{Entered, Rooms};
@@ -37,10 +38,10 @@ struct Counts {
 }
 
 /// Everything that is read at the edges of the measured window.
-#[derive(Clone, Copy)]
 struct Snapshot {
     at: Instant,
     counts: Counts,
+    cpu: Cpu,
     server: Usage,
     own: Usage,
 }
@@ -72,7 +73,7 @@ struct Blast<'a> {
     expected_deliveries: u64,
     counts: Counts,
     latencies: Latencies,
-    request_id: Finder,
+    reply_stamps: ReplyStamps,
     stage: Stage,
     origin: Instant,
     /// Of the stamps whose latencies count: nanoseconds since `origin`.
@@ -92,6 +93,7 @@ pub(crate) fn run(options: &BlastOptions) -> Result<Report, Fault> {
 
 impl<'a> Blast<'a> {
     fn new(options: &'a BlastOptions, rooms: &Rooms<'_>, entered: Entered) -> Self {
+        let dialect = options.target.dialect;
         let senders_per_room = options.senders_per_room.unwrap_or(DEFAULT_SENDERS_PER_ROOM) as usize;
         let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let mut members: Vec<Member> = (0..entered.sockets.len()).map(|index| Member::new(rooms.room_of(index), None)).collect();
@@ -102,7 +104,8 @@ impl<'a> Blast<'a> {
         }
         for &index in &senders {
             let client_ids = options.client_ids.then_some(run);
-            members[index].template = Some(Template::new(rooms.conversation_of(index), options.body_bytes as usize, client_ids));
+            members[index].template =
+                Some(Template::new(dialect, rooms.conversation_of(index), options.body_bytes as usize, client_ids));
         }
         let window_start = options.warmup.as_nanos() as u64;
         Self {
@@ -116,7 +119,7 @@ impl<'a> Blast<'a> {
             expected_deliveries: 0,
             counts: Counts::default(),
             latencies: Latencies { reply: Histogram::new(), delivery: Histogram::new(), lateness: Histogram::new() },
-            request_id: Finder::new(r#""requestId":""#),
+            reply_stamps: ReplyStamps::new(dialect),
             stage: Stage::Warmup,
             origin: Instant::now(),
             window: window_start..window_start + options.seconds.as_nanos() as u64,
@@ -191,20 +194,21 @@ impl<'a> Blast<'a> {
         let mut frames = Frames::new(&scratch[..length]);
         while let Some(frame) = frames.next_frame() {
             let frame = frame.map_err(unexpected)?;
-            match frame.opcode {
-                Opcode::Text => self.handle_message(index, frame.payload, now)?,
-                Opcode::Close | Opcode::Ping | Opcode::Pong => answer_control(&frame, self.sockets[index].outbox())?,
+            if frame.opcode != Opcode::Text || !self.handle_message(index, frame.payload, now)? {
+                answer_control(self.options.target.dialect, &frame, self.sockets[index].outbox())?;
             }
         }
         self.sockets[index].carry_over(frames.rest());
         self.sockets[index].flush(&self.poller, index)
     }
 
-    fn handle_message(&mut self, index: usize, message: &[u8], now: u64) -> Result<(), Fault> {
-        match dialect::classify(message) {
+    /// False if it is for [`answer_control`] to take.
+    fn handle_message(&mut self, index: usize, message: &[u8], now: u64) -> Result<bool, Fault> {
+        let dialect = self.options.target.dialect;
+        match dialect::classify(dialect, message) {
             Incoming::MessageCreated => {
                 self.counts.deliveries += 1;
-                let seq_is_dense = self.options.target.dialect == Dialect::Parlor;
+                let seq_is_dense = dialect == Dialect::Parlor;
                 let sent = self.members[index].handle_delivery(message, seq_is_dense);
                 if let Some(sent) = sent.filter(|sent| self.window.contains(sent)) {
                     self.latencies.delivery.record(now.saturating_sub(sent));
@@ -212,7 +216,7 @@ impl<'a> Blast<'a> {
             }
             Incoming::SendReply => {
                 self.counts.replies += 1;
-                let sent = self.request_id.after(message).and_then(parse_stamp);
+                let sent = self.reply_stamps.of(message);
                 if let Some(sent) = sent.filter(|sent| self.window.contains(sent)) {
                     self.latencies.reply.record(now.saturating_sub(sent));
                 }
@@ -220,10 +224,11 @@ impl<'a> Blast<'a> {
                     self.enqueue(index, now);
                 }
             }
-            Incoming::Error => refuse_error(message)?,
-            Incoming::Other => {}
+            Incoming::Error => refuse_error(dialect, message)?,
+            Incoming::Ping => return Ok(false),
+            Incoming::Typing(_) | Incoming::Other => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The first messages of a closed loop; every reply then brings the next one.
@@ -279,7 +284,8 @@ impl<'a> Blast<'a> {
     fn snapshot(&self) -> Result<Snapshot, Fault> {
         let server = Usage::of(self.options.target.server_pid)?;
         let own = Usage::of(std::process::id())?;
-        Ok(Snapshot { at: Instant::now(), counts: self.counts, server, own })
+        let cpu = Cpu::of(self.options.target.server_pid)?;
+        Ok(Snapshot { at: Instant::now(), counts: self.counts, cpu, server, own })
     }
 
     fn report(&self, begin: &Snapshot, end: &Snapshot) -> Report {
@@ -289,7 +295,7 @@ impl<'a> Blast<'a> {
         let deliveries = (end.counts.deliveries - begin.counts.deliveries) as f64;
         let server = end.server.share_since(&begin.server, seconds);
         let own = end.own.share_since(&begin.own, seconds);
-        let server_micros = server.cpu * seconds * 1e6;
+        let server_micros = end.cpu.micros_since(&begin.cpu);
         let mut report = Report::default();
         report.figure("connections", self.members.len() as f64);
         report.figure("rooms", self.room_sends.len() as f64);
@@ -298,17 +304,11 @@ impl<'a> Blast<'a> {
         report.figure("deliveries_per_second", deliveries / seconds);
         report.figure("server_cpu_us_per_delivery", server_micros / deliveries);
         report.figure("server_cpu_us_per_send", server_micros / replies);
-        report.figure("server_cpu_share", server.cpu);
-        report.figure("server_waiting_share", server.waiting);
-        report.figure("generator_cpu_share", own.cpu);
-        report.figure("generator_waiting_share", own.waiting);
-        let micros = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e3);
-        report.figure("reply_p50_us", micros(self.latencies.reply.quantile(0.5)));
-        report.figure("reply_p99_us", micros(self.latencies.reply.quantile(0.99)));
-        report.figure("reply_max_us", micros(self.latencies.reply.max()));
-        report.figure("delivery_p50_us", micros(self.latencies.delivery.quantile(0.5)));
-        report.figure("delivery_p99_us", micros(self.latencies.delivery.quantile(0.99)));
-        report.figure("send_lateness_p99_us", micros(self.latencies.lateness.quantile(0.99)));
+        report.shares(own, server);
+        report.latencies(["reply_p50_us", "reply_p99_us"], &self.latencies.reply);
+        report.figure("reply_max_us", self.latencies.reply.max().map(|nanos| nanos as f64 / 1e3));
+        report.latencies(["delivery_p50_us", "delivery_p99_us"], &self.latencies.delivery);
+        report.figure("send_lateness_p99_us", self.latencies.lateness.quantile(0.99).map(|nanos| nanos as f64 / 1e3));
         self.judge_load(&mut report, own, server, replies / seconds);
         self.judge_promises(&mut report);
         report
@@ -316,12 +316,7 @@ impl<'a> Blast<'a> {
 
     /// Whether the figures say anything about the server.
     fn judge_load(&self, report: &mut Report, own: Share, server: Share, replies_per_second: f64) {
-        if own.demand() > 0.95 {
-            let (cpu, waiting) = (own.cpu * 100.0, own.waiting * 100.0);
-            report.warn(format!(
-                "the generator used {cpu:.0} % of its core and waited for it {waiting:.0} % of the time: the run is void"
-            ));
-        }
+        report.judge_cores(own, server);
         match self.options.rate {
             None if server.demand() < 0.95 => {
                 report.warn(format!(
@@ -335,12 +330,6 @@ impl<'a> Blast<'a> {
                 ));
             }
             None | Some(_) => {}
-        }
-        if server.waiting > 0.1 {
-            report.warn(format!(
-                "other processes had the server's core {:.0} % of the time: latencies and rates are theirs too",
-                server.waiting * 100.0
-            ));
         }
     }
 

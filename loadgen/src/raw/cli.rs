@@ -12,7 +12,7 @@ pub(crate) const MIN_BODY_BYTES: u64 = 16;
 /// The longest: Parlor takes 4,000 characters.
 const MAX_BODY_BYTES: u64 = 4_000;
 
-/// The generator of the benches: one thread, one epoll, cheaper than any server it measures; speaks two dialects.
+/// The generator of the benches: one thread, one epoll, cheaper than any server it measures; speaks three dialects.
 ///
 /// One thread, so at most one core: pin it to a core of its own and the server to another. Exit status: 0 when every promise held,
 /// 1 when a message was lost, came twice or came out of order, 2 when the run could not take place. Limits of what it measures: it
@@ -35,9 +35,19 @@ pub(crate) enum Load {
     Blast(BlastOptions),
     /// Open many connections that do nothing; report connects a second and memory for each.
     Idle(IdleOptions),
+    /// Everybody types and stops typing, evenly spaced at a rate; count what the others of the room are told.
+    ///
+    /// The requests ask for no reply. Typing events are hints, which a server may leave out: missing ones are counted and warned of,
+    /// those that are too many or went to the wrong place fail the run.
+    Typing(TypingOptions),
+    /// Everybody is cut off at once and comes back.
+    ///
+    /// Parlor: while a part is away, messages are written; all come back with `since`, and what they recover must be dense and whole.
+    /// The others keep nothing that could be recovered, so they are only connected to and joined again.
+    Storm(StormOptions),
 }
 
-/// What both commands need.
+/// What all loads need.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
     /// Where the server is: ws://A.B.C.D:PORT/PATH
@@ -104,6 +114,35 @@ pub(crate) struct IdleOptions {
     pub(crate) quiet: Duration,
 }
 
+/// Options of `typing`.
+#[derive(Debug, Args)]
+pub(crate) struct TypingOptions {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Length of the measured window
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    pub(crate) seconds: Duration,
+    /// Typing before the window, not measured
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub(crate) warmup: Duration,
+    /// Requests a second in all, starts and stops by turns
+    #[arg(long, value_name = "N", default_value_t = 6_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+}
+
+/// Options of `storm`.
+#[derive(Debug, Args)]
+pub(crate) struct StormOptions {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Messages written in each room while a part of it is away
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) missed: u32,
+    /// Silence that means that the server is done
+    #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = parse_seconds)]
+    pub(crate) quiet: Duration,
+}
+
 /// How a server wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dialect {
@@ -111,6 +150,8 @@ pub(crate) enum Dialect {
     Parlor,
     /// The peers under benches/peers: any token, rooms by name
     Peer,
+    /// The same in the packets of Socket.IO, over WebSocket only; the path is /socket.io/?EIO=4&transport=websocket
+    Socketio,
 }
 
 /// An address and a path.

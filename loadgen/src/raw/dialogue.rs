@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
-use crate::raw::cli::Endpoint;
-use crate::raw::dialect::{self, Incoming, Step};
+use crate::raw::cli::{Dialect, Endpoint};
+use crate::raw::dialect::{self, Incoming, PONG, Step};
 use crate::raw::poller::{Poller, Ready};
 use crate::raw::socket::{SCRATCH_BYTES, Socket};
 use crate::raw::wire::{self, Frame, Frames, Opcode, Unexpected};
@@ -19,8 +19,8 @@ const MAX_SETTLING: Duration = Duration::from_secs(60);
 enum Progress {
     /// Waiting for the answer to the upgrade.
     Upgrading(std::vec::IntoIter<Step>),
-    /// Waiting for a reply of this type.
-    Asked(&'static str, std::vec::IntoIter<Step>),
+    /// Waiting for a reply that starts like this.
+    Asked(&'static [u8], std::vec::IntoIter<Step>),
     /// At the end; whatever comes now is skipped.
     Done,
 }
@@ -32,6 +32,8 @@ pub(crate) type Finished<'a> = dyn FnMut(usize, &[u8]) -> Result<(), Fault> + 'a
 pub(crate) struct Dialogue<'a> {
     /// Where the server is.
     pub(crate) endpoint: &'a Endpoint,
+    /// How it wants to be spoken to.
+    pub(crate) dialect: Dialect,
     /// How many connections to open.
     pub(crate) count: usize,
     /// How many may be in the making at the same time.
@@ -96,13 +98,12 @@ impl Dialogue<'_> {
         let mut frames = Frames::new(bytes);
         while let Some(frame) = frames.next_frame() {
             let frame = frame.map_err(unexpected)?;
-            if frame.opcode != Opcode::Text {
-                answer_control(&frame, socket.outbox())?;
+            if answer_control(self.dialect, &frame, socket.outbox())? {
                 continue;
             }
-            refuse_error(frame.payload)?;
+            refuse_error(self.dialect, frame.payload)?;
             let Progress::Asked(awaited, steps) = progress else { continue };
-            if !dialect::is_type(frame.payload, awaited) {
+            if !frame.payload.starts_with(awaited) {
                 continue;
             }
             let steps = std::mem::take(steps);
@@ -118,7 +119,7 @@ impl Dialogue<'_> {
 }
 
 /// Reads and skips what arrives until nothing has for `quiet`.
-pub(crate) fn settle(sockets: &mut [Socket], poller: &Poller, quiet: Duration) -> Result<(), Fault> {
+pub(crate) fn settle(dialect: Dialect, sockets: &mut [Socket], poller: &Poller, quiet: Duration) -> Result<(), Fault> {
     let mut scratch = vec![0; SCRATCH_BYTES];
     let mut ready = Ready::new();
     let begin = Instant::now();
@@ -131,7 +132,7 @@ pub(crate) fn settle(sockets: &mut [Socket], poller: &Poller, quiet: Duration) -
             let mut frames = Frames::new(&scratch[..length]);
             while let Some(frame) = frames.next_frame() {
                 let frame = frame.map_err(unexpected)?;
-                answer_control(&frame, socket.outbox())?;
+                answer_control(dialect, &frame, socket.outbox())?;
             }
             socket.carry_over(frames.rest());
             socket.flush(poller, readiness.index)?;
@@ -144,20 +145,20 @@ pub(crate) fn settle(sockets: &mut [Socket], poller: &Poller, quiet: Duration) -
     Ok(())
 }
 
-/// Pings are answered; a close ends the run, since no server here has a reason to close.
-pub(crate) fn answer_control(frame: &Frame<'_>, outbox: &mut Vec<u8>) -> Result<(), Fault> {
+/// Pings are answered; a close ends the run, since no server here has a reason to close. True when that was all there was to `frame`.
+pub(crate) fn answer_control(dialect: Dialect, frame: &Frame<'_>, outbox: &mut Vec<u8>) -> Result<bool, Fault> {
     match frame.opcode {
-        Opcode::Ping => {
-            wire::encode(Opcode::Pong, frame.payload, outbox);
-            Ok(())
-        }
+        Opcode::Text if dialect::classify(dialect, frame.payload) == Incoming::Ping => wire::encode(Opcode::Text, PONG, outbox),
+        Opcode::Text => return Ok(false),
+        Opcode::Ping => wire::encode(Opcode::Pong, frame.payload, outbox),
+        Opcode::Pong => return Ok(true),
         Opcode::Close => {
             let code = frame.payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code));
             let reason = String::from_utf8_lossy(frame.payload.get(2..).unwrap_or_default());
-            Err(Fault::new(format!("the server closed a connection with {code} {reason}")))
+            return Err(Fault::new(format!("the server closed a connection with {code} {reason}")));
         }
-        Opcode::Text | Opcode::Pong => Ok(()),
-    }
+    };
+    Ok(true)
 }
 
 /// For `map_err`.
@@ -166,18 +167,20 @@ pub(crate) fn unexpected(header: Unexpected) -> Fault {
 }
 
 /// No request here is one that a server may refuse.
-pub(crate) fn refuse_error(message: &[u8]) -> Result<(), Fault> {
-    match dialect::classify(message) {
+pub(crate) fn refuse_error(dialect: Dialect, message: &[u8]) -> Result<(), Fault> {
+    match dialect::classify(dialect, message) {
         Incoming::Error => Err(Fault::new(format!("the server refused a request: {}", String::from_utf8_lossy(message)))),
-        Incoming::MessageCreated | Incoming::SendReply | Incoming::Other => Ok(()),
+        Incoming::MessageCreated | Incoming::Typing(_) | Incoming::SendReply | Incoming::Ping | Incoming::Other => Ok(()),
     }
 }
 
 fn ask_next(mut steps: std::vec::IntoIter<Step>, socket: &mut Socket) -> Progress {
     match steps.next() {
         Some(step) => {
-            wire::encode(Opcode::Text, step.request.as_bytes(), socket.outbox());
-            Progress::Asked(step.reply_type, steps)
+            if let Some(request) = step.request {
+                wire::encode(Opcode::Text, request.as_bytes(), socket.outbox());
+            }
+            Progress::Asked(step.reply, steps)
         }
         None => Progress::Done,
     }

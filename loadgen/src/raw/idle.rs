@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use crate::procfs::{self, Usage};
 use crate::raw::cli::IdleOptions;
+use crate::raw::cpu::Cpu;
 use crate::raw::dialogue::settle;
 use crate::raw::report::Report;
 use crate::raw::rooms::Rooms;
@@ -13,12 +14,14 @@ pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
     let server = target.server_pid;
     let fresh = procfs::resident_bytes(server)?;
     let rooms = Rooms::create(target)?;
-    settle(&mut [], &crate::raw::poller::Poller::new()?, options.quiet)?;
+    settle(target.dialect, &mut [], &crate::raw::poller::Poller::new()?, options.quiet)?;
     let before = procfs::resident_bytes(server)?;
     let (server_begin, own_begin) = (Usage::of(server)?, Usage::of(std::process::id())?);
+    let cpu_begin = Cpu::of(server)?;
     let mut entered = rooms.enter()?;
+    let micros = Cpu::of(server)?.micros_since(&cpu_begin);
     let (server_end, own_end) = (Usage::of(server)?, Usage::of(std::process::id())?);
-    settle(&mut entered.sockets, &entered.poller, options.quiet)?;
+    settle(target.dialect, &mut entered.sockets, &entered.poller, options.quiet)?;
     let after = procfs::resident_bytes(server)?;
 
     let connections = f64::from(target.connections);
@@ -29,26 +32,13 @@ pub(crate) fn run(options: &IdleOptions) -> Result<Report, Fault> {
     report.figure("connections", connections);
     report.figure("rooms", rooms.count() as f64);
     report.figure("connects_per_second", connections / seconds);
-    report.figure("server_cpu_us_per_connect", server.cpu * seconds * 1e6 / connections);
-    report.figure("server_cpu_share", server.cpu);
-    report.figure("server_waiting_share", server.waiting);
-    report.figure("generator_cpu_share", own.cpu);
-    report.figure("generator_waiting_share", own.waiting);
+    report.figure("server_cpu_us_per_connect", micros / connections);
+    report.shares(own, server);
     report.figure("resident_bytes_fresh", fresh as f64);
     report.figure("resident_bytes_before", before as f64);
     report.figure("resident_bytes_after", after as f64);
     report.figure("bytes_per_connection", (after as f64 - before as f64) / connections);
-    if own.demand() > 0.95 {
-        report.warn(format!(
-            "the generator used or wanted {:.0} % of its core: it, not the server, set the rate",
-            own.demand() * 100.0
-        ));
-    }
-    if server.waiting > 0.1 {
-        report.warn(format!(
-            "other processes had the server's core {:.0} % of the time: the rate is theirs too",
-            server.waiting * 100.0
-        ));
-    }
+    report.figure("bytes_per_connection_and_rooms", (after as f64 - fresh as f64) / connections);
+    report.judge_cores(own, server);
     Ok(report)
 }

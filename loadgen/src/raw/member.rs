@@ -1,16 +1,20 @@
 //! One simulated client while messages flow: the message it sends, ready to go, and what it has received so far.
 
+use crate::raw::cli::Dialect;
 use crate::raw::wire::{self, MASK, Opcode};
 
 /// Digits of a time stamp.
 const STAMP_DIGITS: usize = 16;
-const HEX: &[u8; STAMP_DIGITS] = b"0123456789abcdef";
+const BLANK: &str = "0000000000000000";
+/// Added to the stamp in the id of a Socket.IO acknowledgement, which is a number: so it has 16 digits too, and stays below 2^53.
+const ACK_BASE: u64 = 1_000_000_000_000_000;
 
 /// A masked `send_message` frame, with the places where each message differs from the one before.
 ///
 /// The time of sending stands in `requestId`, which comes back in the reply, and at the start of the content, which comes back in
 /// every delivery; so nothing has to be remembered for each message.
 pub(crate) struct Template {
+    dialect: Dialect,
     frame: Vec<u8>,
     payload_at: usize,
     request_at: usize,
@@ -20,11 +24,14 @@ pub(crate) struct Template {
 
 impl Template {
     /// For messages to `conversation` of `body_bytes`; with client ids that differ from those of any other `run`.
-    pub(crate) fn new(conversation: &str, body_bytes: usize, client_ids: Option<u64>) -> Self {
-        const BLANK: &str = "0000000000000000";
-        let mut text = String::from(r#"{"type":"send_message","requestId":""#);
+    pub(crate) fn new(dialect: Dialect, conversation: &str, body_bytes: usize, client_ids: Option<u64>) -> Self {
+        let (opening, payload, end) = match dialect {
+            Dialect::Parlor | Dialect::Peer => (r#"{"type":"send_message","requestId":""#, r#"","payload":"#, "}"),
+            Dialect::Socketio => ("42", r#"["send_message","#, "]"),
+        };
+        let mut text = String::from(opening);
         let request_at = text.len();
-        text.push_str(&format!(r#"{BLANK}","payload":{{"conversationId":"{conversation}","content":""#));
+        text.push_str(&format!(r#"{BLANK}{payload}{{"conversationId":"{conversation}","content":""#));
         let content_at = text.len();
         text.push_str(BLANK);
         text.extend(std::iter::repeat_n('x', body_bytes.saturating_sub(STAMP_DIGITS)));
@@ -34,27 +41,32 @@ impl Template {
             text.push_str(&format!("{BLANK}-{run:016x}"));
             at
         });
-        text.push_str(r#""}}"#);
+        text.push_str("\"}");
+        text.push_str(end);
         let mut frame = Vec::new();
         let payload_at = wire::encode(Opcode::Text, text.as_bytes(), &mut frame);
-        Self { frame, payload_at, request_at, content_at, client_id_at }
+        Self { dialect, frame, payload_at, request_at, content_at, client_id_at }
     }
 
     /// The frame for the message that is sent at `stamp`, which is unique for this client.
     pub(crate) fn stamped(&mut self, stamp: u64) -> &[u8] {
-        self.put(self.request_at, stamp);
-        self.put(self.content_at, stamp);
+        match self.dialect {
+            Dialect::Parlor | Dialect::Peer => self.put(self.request_at, stamp, 16),
+            Dialect::Socketio => self.put(self.request_at, ACK_BASE + stamp, 10),
+        }
+        self.put(self.content_at, stamp, 16);
         if let Some(at) = self.client_id_at {
-            self.put(at, scatter(stamp));
+            self.put(at, scatter(stamp), 16);
         }
         &self.frame
     }
 
-    fn put(&mut self, at: usize, value: u64) {
-        for digit in 0..STAMP_DIGITS {
-            let position = at + digit;
-            let nibble = (value >> (4 * (STAMP_DIGITS - 1 - digit))) & 0xf;
-            self.frame[self.payload_at + position] = HEX[nibble as usize] ^ MASK[position & 3];
+    /// Writes `value`, from its last digit to its first.
+    fn put(&mut self, at: usize, mut value: u64, base: u64) {
+        for position in (at..at + STAMP_DIGITS).rev() {
+            let digit = b"0123456789abcdef"[(value % base) as usize];
+            self.frame[self.payload_at + position] = digit ^ MASK[position & 3];
+            value /= base;
         }
     }
 }
@@ -100,7 +112,8 @@ pub(crate) struct Member {
     pub(crate) received: u64,
     /// Deliveries whose `seq` did not follow the one before.
     pub(crate) out_of_order: u64,
-    last_seq: Option<u64>,
+    /// The newest `seq` it knows of; whatever comes must follow it.
+    pub(crate) last_seq: Option<u64>,
     seq: Finder,
     content: Finder,
 }
@@ -123,6 +136,27 @@ impl Member {
             self.last_seq = seq;
         }
         self.content.after(message).and_then(parse_stamp)
+    }
+}
+
+/// Finds in the replies to `send_message` when the message was sent.
+pub(crate) struct ReplyStamps {
+    dialect: Dialect,
+    request_id: Finder,
+}
+
+impl ReplyStamps {
+    /// For replies of a server that speaks `dialect`.
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self { dialect, request_id: Finder::new(r#""requestId":""#) }
+    }
+
+    /// The stamp that the request had; `None` if there is none.
+    pub(crate) fn of(&mut self, reply: &[u8]) -> Option<u64> {
+        match self.dialect {
+            Dialect::Parlor | Dialect::Peer => self.request_id.after(reply).and_then(parse_stamp),
+            Dialect::Socketio => reply.get(2..).and_then(parse_number)?.checked_sub(ACK_BASE),
+        }
     }
 }
 
@@ -156,7 +190,7 @@ mod tests {
     #[test]
     fn a_stamp_goes_out_and_comes_back() {
         for body_bytes in [16, 64, 400] {
-            let mut template = Template::new("room-7", body_bytes, Some(5));
+            let mut template = Template::new(Dialect::Peer, "room-7", body_bytes, Some(5));
             let at = template.payload_at;
             let text = unmasked(template.stamped(0x0123_4567_89ab_cdef), at);
             let content = Finder::new(r#""content":""#).after(text.as_bytes()).unwrap().to_vec();
@@ -165,6 +199,20 @@ mod tests {
             let request = Finder::new(r#""requestId":""#).after(text.as_bytes()).and_then(parse_stamp);
             assert_eq!(request, Some(0x0123_4567_89ab_cdef));
             assert!(text.ends_with(r#"-0000000000000005"}}"#), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_brings_the_stamp_back() {
+        let mut template = Template::new(Dialect::Socketio, "room-7", 20, None);
+        let at = template.payload_at;
+        for stamp in [0, 9, 1_234_567_890_123] {
+            let text = unmasked(template.stamped(stamp), at);
+            let (id, rest) = text.strip_prefix("42").unwrap().split_once('[').unwrap();
+            assert_eq!(rest, format!(r#""send_message",{{"conversationId":"room-7","content":"{stamp:016x}xxxx"}}]"#));
+            let mut stamps = ReplyStamps::new(Dialect::Socketio);
+            assert_eq!(stamps.of(format!(r#"43{id}[{{"seq":1}}]"#).as_bytes()), Some(stamp));
+            assert_eq!(stamps.of(b"43["), None);
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod blast;
 pub(crate) mod cli;
+mod cpu;
+mod crowd;
 mod dialect;
 mod dialogue;
 mod histogram;
@@ -15,6 +17,8 @@ mod poller;
 mod report;
 mod rooms;
 mod socket;
+mod storm;
+mod typing;
 mod wire;
 
 use std::process::ExitCode;
@@ -30,6 +34,8 @@ pub(crate) fn run(command: &RawCommand) -> Result<ExitCode, Fault> {
     let (report, json) = match &command.load {
         Load::Blast(options) => (blast::run(options)?, options.target.json),
         Load::Idle(options) => (idle::run(options)?, options.target.json),
+        Load::Typing(options) => (typing::run(options)?, options.target.json),
+        Load::Storm(options) => (storm::run(options)?, options.target.json),
     };
     report.print(json);
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VIOLATION) })

@@ -1,5 +1,8 @@
 //! The outcome of a run: named figures in order, warnings, and broken promises.
 
+use crate::procfs::Share;
+use crate::raw::histogram::Histogram;
+
 /// The outcome of a run.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -17,6 +20,37 @@ impl Report {
     /// Adds a reason to doubt the figures.
     pub(crate) fn warn(&mut self, what: String) {
         self.warnings.push(what);
+    }
+
+    /// Adds how the two cores were shared out: what server and generator used, and how long they were kept waiting.
+    pub(crate) fn shares(&mut self, own: Share, server: Share) {
+        self.figure("server_cpu_share", server.cpu);
+        self.figure("server_waiting_share", server.waiting);
+        self.figure("generator_cpu_share", own.cpu);
+        self.figure("generator_waiting_share", own.waiting);
+    }
+
+    /// Adds the quantiles of a histogram in microseconds.
+    pub(crate) fn latencies(&mut self, names: [&'static str; 2], histogram: &Histogram) {
+        let micros = |share: f64| histogram.quantile(share).map(|nanos| nanos as f64 / 1e3);
+        self.figure(names[0], micros(0.5));
+        self.figure(names[1], micros(0.99));
+    }
+
+    /// Warns when the figures say more about the generator or about other programs than about the server.
+    pub(crate) fn judge_cores(&mut self, own: Share, server: Share) {
+        if own.demand() > 0.95 {
+            let (cpu, waiting) = (own.cpu * 100.0, own.waiting * 100.0);
+            self.warn(format!(
+                "the generator used {cpu:.0} % of its core and waited for it {waiting:.0} % of the time: it, not the server, set the pace"
+            ));
+        }
+        if server.waiting > 0.1 {
+            self.warn(format!(
+                "other processes had the server's core {:.0} % of the time: latencies and rates are theirs too",
+                server.waiting * 100.0
+            ));
+        }
     }
 
     /// Adds a broken promise.

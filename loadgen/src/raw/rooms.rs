@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fault::Fault;
 use crate::raw::cli::{Dialect, Target};
-use crate::raw::dialect::{self, MAX_NAMED_MEMBERS, Step};
+use crate::raw::dialect::{self, MAX_NAMED_MEMBERS, Position, Step};
 use crate::raw::dialogue::{Dialogue, Finished};
 use crate::raw::poller::Poller;
 use crate::raw::socket::Socket;
@@ -48,7 +48,7 @@ impl<'a> Rooms<'a> {
         };
         let mut rooms = Self { target, tokens, conversations: Vec::new() };
         match target.dialect {
-            Dialect::Peer => {
+            Dialect::Peer | Dialect::Socketio => {
                 let named = |room| Conversation { id: format!("room-{room}"), invite: None };
                 rooms.conversations = (0..rooms.count()).map(named).collect();
             }
@@ -81,24 +81,31 @@ impl<'a> Rooms<'a> {
         &self.conversations[self.room_of(connection)].id
     }
 
+    /// The name of a connection's user.
+    pub(crate) fn user_of(&self, connection: usize) -> &str {
+        &self.tokens[connection].user
+    }
+
     /// Connects everybody: upgrade, authentication, joining.
     pub(crate) fn enter(&self) -> Result<Entered, Fault> {
+        self.enter_from(&|_| None, &mut |_, _| Ok(()))
+    }
+
+    /// Connects everybody; each joins from where it knows the log already, and hands its reply to `joined`.
+    pub(crate) fn enter_from<'b>(
+        &'b self,
+        since: &'b dyn Fn(usize) -> Option<&'b Position>,
+        joined: &'b mut Finished<'b>,
+    ) -> Result<Entered, Fault> {
         let poller = Poller::new()?;
+        let dialect = self.target.dialect;
         let script = |index: usize| {
-            vec![
-                dialect::auth(&self.tokens[index].text),
-                dialect::join_conversation(self.target.dialect, self.conversation_of(index)),
-            ]
+            let mut steps = dialect::auth(dialect, &self.tokens[index].text);
+            steps.push(dialect::join_conversation(dialect, self.conversation_of(index), since(index)));
+            steps
         };
         let begin = Instant::now();
-        let sockets = Dialogue {
-            endpoint: &self.target.url,
-            count: self.tokens.len(),
-            connecting: self.target.connecting as usize,
-            script: &script,
-            finished: &mut |_, _| Ok(()),
-        }
-        .hold(&poller)?;
+        let sockets = self.dialogue(self.tokens.len(), &script, joined).hold(&poller)?;
         Ok(Entered { poller, sockets, took: begin.elapsed() })
     }
 
@@ -109,7 +116,9 @@ impl<'a> Rooms<'a> {
             let founder = &self.tokens[members.start];
             let named: Vec<&str> =
                 self.tokens[members].iter().skip(1).take(MAX_NAMED_MEMBERS).map(|token| token.user.as_str()).collect();
-            vec![dialect::auth(&founder.text), dialect::create_group(&format!("load {room}"), &named)]
+            let mut steps = dialect::auth(self.target.dialect, &founder.text);
+            steps.push(dialect::create_group(&format!("load {room}"), &named));
+            steps
         };
         let mut conversations: Vec<Option<Conversation>> = (0..self.count()).map(|_| None).collect();
         let mut finished = |room: usize, reply: &[u8]| {
@@ -134,7 +143,9 @@ impl<'a> Rooms<'a> {
         let script = |position: usize| {
             let index = late[position];
             let invite = self.conversations[self.room_of(index)].invite.as_deref().unwrap_or_default();
-            vec![dialect::auth(&self.tokens[index].text), dialect::join_group(invite)]
+            let mut steps = dialect::auth(self.target.dialect, &self.tokens[index].text);
+            steps.push(dialect::join_group(invite));
+            steps
         };
         self.hold_and_leave(late.len(), &script, &mut |_, _| Ok(()))
     }
@@ -145,10 +156,18 @@ impl<'a> Rooms<'a> {
         script: &'b dyn Fn(usize) -> Vec<Step>,
         finished: &'b mut Finished<'b>,
     ) -> Result<(), Fault> {
-        let (endpoint, connecting) = (&self.target.url, self.target.connecting as usize);
-        let sockets = Dialogue { endpoint, count, connecting, script, finished }.hold(&Poller::new()?)?;
-        drop(sockets);
+        drop(self.dialogue(count, script, finished).hold(&Poller::new()?)?);
         Ok(())
+    }
+
+    fn dialogue<'b>(
+        &'b self,
+        count: usize,
+        script: &'b dyn Fn(usize) -> Vec<Step>,
+        finished: &'b mut Finished<'b>,
+    ) -> Dialogue<'b> {
+        let Target { url: endpoint, dialect, connecting, .. } = self.target;
+        Dialogue { endpoint, dialect: *dialect, count, connecting: *connecting as usize, script, finished }
     }
 }
 

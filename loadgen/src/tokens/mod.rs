@@ -28,9 +28,10 @@ pub(crate) fn load(path: &Path, count: usize) -> Result<Vec<Token>, Fault> {
     Ok(tokens)
 }
 
-/// Tokens for servers that do not look at them.
+/// Tokens for servers that do not look at them: each is the user's id, and as long as a UUID.
 pub(crate) fn made_up(count: usize) -> Vec<Token> {
-    (0..count).map(|index| Token { text: format!("token-{index}"), user: format!("u-{index}") }).collect()
+    let named = |index: usize| format!("00000000-0000-4000-8000-{index:012}");
+    (0..count).map(|index| Token { text: named(index), user: named(index) }).collect()
 }
 
 /// The signature is the server's to check; only the user's name is read.
