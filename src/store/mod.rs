@@ -31,6 +31,7 @@ mod digest;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
+pub(crate) mod transfer;
 
 use std::sync::Arc;
 

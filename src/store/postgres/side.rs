@@ -12,6 +12,7 @@ use tokio_postgres::Statement;
 use super::batch::{FIND_INVITES, find_invites};
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
+use super::import;
 use super::rows::integer;
 use super::write::{Lookup, Reply};
 use crate::protocol::{UnixMillis, UserId};
@@ -51,6 +52,7 @@ impl SideLink {
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
         let client = &link.client;
+        import::expect_finished(client).await?;
         let prepared = tokio::try_join!(
             client.prepare(FIND_INVITES),
             client.prepare(PUT_NAMES),

@@ -6,6 +6,7 @@
 //!
 //! Writes to conversations, members and users are rare and go to their tables at once.
 
+mod export;
 mod fold;
 mod journal;
 mod open;
@@ -23,6 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use self::export::SqliteExport;
 pub use self::open::SqliteOpenError;
 use self::overlay::Overlay;
 use self::queue::{Queue, Taken};
