@@ -97,7 +97,7 @@ impl Server {
             }
             Database::Postgres(server) => {
                 let invites = InviteKey::load_or_create(&config.data).map_err(data_error)?;
-                (Arc::new(PostgresStore::open(server.clone(), limits.into()).map_err(StartError::Postgres)?), invites)
+                (Arc::new(PostgresStore::open((**server).clone(), limits.into()).map_err(StartError::Postgres)?), invites)
             }
         };
         let listen_error = |error| StartError::Listen(config.listen, error);

@@ -20,7 +20,7 @@ pub enum Database {
     /// A SQLite file.
     Sqlite(PathBuf),
     /// A schema on a PostgreSQL server.
-    Postgres(DatabaseServer),
+    Postgres(Box<DatabaseServer>),
     /// Nowhere: all is lost when the server stops.
     Memory,
 }
@@ -87,7 +87,7 @@ pub(super) fn checked(args: &StorageArgs, data: &Path, faults: &mut ConfigFaults
         return Some(Database::Memory);
     }
     if ServerUrl::has_scheme(url) {
-        return postgres(url, args, faults).map(Database::Postgres);
+        return postgres(url, args, faults).map(|server| Database::Postgres(Box::new(server)));
     }
     let Some(path) = sqlite_path(url) else {
         // The URL may hold a password, so that only its scheme is shown.

@@ -19,6 +19,7 @@ mod hostile_load;
 mod http;
 mod idempotency;
 mod matrix;
+mod postgres;
 mod presence;
 mod recovery;
 mod support;

@@ -169,6 +169,7 @@ async fn look_up(link: &SideLink, lookups: Vec<Lookup>) -> bool {
 }
 
 type Name = (UserId, Arc<str>, Reply<()>);
+type Seen = (Vec<(UserId, UnixMillis)>, Reply<()>);
 
 async fn put_names(link: &SideLink, names: Vec<Name>) -> bool {
     match store_names(link, &names).await {
@@ -202,7 +203,7 @@ async fn store_names(link: &SideLink, names: &[Name]) -> Result<(), PostgresErro
     Ok(())
 }
 
-async fn put_last_seen(link: &SideLink, seen: Vec<(Vec<(UserId, UnixMillis)>, Reply<()>)>) -> bool {
+async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
     let all = seen.iter().flat_map(|(users, _)| users);
     let latest: BTreeMap<&str, i64> = all.map(|(user, at)| (user.as_str(), integer(at.get()))).collect();
     let (users, times): (Vec<&str>, Vec<i64>) = latest.into_iter().unzip();

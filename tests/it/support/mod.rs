@@ -3,6 +3,7 @@
 //! Nothing here sleeps to synchronise: every wait ends with an event, and [`within`] only bounds how long it may take.
 
 mod client;
+pub(crate) mod cluster;
 mod frame;
 pub(crate) mod http;
 mod raw;

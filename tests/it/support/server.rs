@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
-use super::{token, within};
+use super::{cluster, token, within};
 
 /// Rates that no test runs into by accident; the tests about them set their own.
 const DEFAULTS: [(&str, &str); 11] = [
@@ -30,6 +30,15 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("--max-connections-per-user", "0"),
     ("--drain-time", "10s"),
 ];
+
+/// Whether this run is about servers on PostgreSQL, where a test does not say otherwise: `PARLOR_TEST_DATABASE=postgres`.
+pub(crate) fn is_on_postgres() -> bool {
+    match std::env::var("PARLOR_TEST_DATABASE").as_deref() {
+        Ok("postgres") => true,
+        Ok("sqlite") | Err(_) => false,
+        Ok(other) => panic!("PARLOR_TEST_DATABASE is {other:?}, neither sqlite nor postgres"),
+    }
+}
 
 /// A running `parlor serve`. Dropping it ends the process and, when the test fails, shows what the server said.
 pub(crate) struct Server {
@@ -57,6 +66,10 @@ impl Server {
             // A flag given twice is a usage error, so the test's own value takes the default's place.
             all.retain(|(name, _)| name != flag.0);
             all.push(owned(flag));
+        }
+        if is_on_postgres() && !all.iter().any(|(name, _)| name == "--database") {
+            all.push(owned(&("--database", cluster::shared_url())));
+            all.push(owned(&("--database-schema", &cluster::fresh_schema())));
         }
         let (process, address) = launch(&all, ulimit).await;
         Self { directory, flags: all, ulimit, process, address }

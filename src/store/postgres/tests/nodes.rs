@@ -111,7 +111,7 @@ fn two_users_have_one_direct_conversation_whichever_nodes_they_are_on() {
             start(|done| nodes[0].create_conversation(direct("ann", &other), done)),
             start(|done| nodes[1].create_conversation(direct(&other, "ann"), done)),
         ];
-        let created: Vec<_> = started.iter().map(|answer| outcome(answer)).collect();
+        let created: Vec<_> = started.iter().map(outcome).collect();
         let created: Vec<_> = created.into_iter().map(|created| created.expect("created or found")).collect();
         assert_eq!(created[0].conversation, created[1].conversation);
         assert_eq!(created.iter().filter(|created| created.existed).count(), 1);
