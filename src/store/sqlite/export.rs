@@ -103,7 +103,8 @@ impl SqliteExport {
 
     /// How many rows there are up to `position`.
     pub(crate) fn rows_until(&self, position: &Position) -> Result<u64, SqliteOpenError> {
-        let count = |sql: &str, values: &[&dyn rusqlite::ToSql]| self.connection.query_row(sql, values, |row| rows::number(row, 0));
+        let count =
+            |sql: &str, values: &[&dyn rusqlite::ToSql]| self.connection.query_row(sql, values, |row| rows::number(row, 0));
         let users = match position {
             Position::Users(None) => return Ok(0),
             Position::Users(Some(user)) => return Ok(count("SELECT count(*) FROM users WHERE id <= ?1", &[&user.as_str()])?),

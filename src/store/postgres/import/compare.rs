@@ -79,7 +79,8 @@ impl PostgresImport {
         compare: &Compare,
         ids: &[ConversationId],
     ) -> Result<Vec<Option<Fingerprint>>, PostgresImportError> {
-        let mut found: HashMap<ConversationId, Fingerprint> = self.runtime.block_on(fingerprints(&self.link.client, compare, ids))?;
+        let mut found: HashMap<ConversationId, Fingerprint> =
+            self.runtime.block_on(fingerprints(&self.link.client, compare, ids))?;
         Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 

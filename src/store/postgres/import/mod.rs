@@ -172,7 +172,8 @@ async fn meta(client: &Client, key: &str) -> Result<Option<String>, tokio_postgr
 
 /// Refuses a schema into which something is being imported.
 pub(super) async fn expect_finished(client: &Client) -> Result<(), PostgresOpenError> {
-    let sql = "SELECT EXISTS (SELECT FROM meta WHERE key = 'import') AND NOT EXISTS (SELECT FROM meta WHERE key = 'import_checked')";
+    let sql =
+        "SELECT EXISTS (SELECT FROM meta WHERE key = 'import') AND NOT EXISTS (SELECT FROM meta WHERE key = 'import_checked')";
     let row = client.query_one(sql, &[]).await.map_err(|error| PostgresOpenError::Schema(error.into()))?;
     if row.get(0) { Err(PostgresOpenError::Importing) } else { Ok(()) }
 }
