@@ -1,15 +1,23 @@
-//! What a stored message costs, and how long a durable append takes: `cargo bench --bench store [saturate|paced] [memory|sqlite]`.
+//! What a stored message costs, and how long a durable append takes: `cargo bench --bench store [saturate|paced]
+//! [memory|sqlite|postgres]`.
 //!
 //! `saturate` keeps a number of appends under way, over 500 conversations of two, each with a client message id, and reports the
 //! process's CPU time for each. `paced` sends 6,000 a second over 50 conversations on schedule, whatever comes back, and
-//! reports the latency from the intended send. `SECONDS` (10), `MESSAGES` (400000) and `DIRECTORY` change the run.
+//! reports the latency from the intended send. PostgreSQL is a server of `scripts/postgres`, whose own CPU time is not counted. `SECONDS` (10), `MESSAGES` (400000) and `DIRECTORY` change the run.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use parlor::protocol::{ConversationId, ConversationKind, MessageId, UnixMillis, UserId};
-use parlor::store::{MemoryStore, NewConversation, NewMessage, SqliteStore, Store, StoreLimits};
+use parlor::store::{
+    DatabaseServer, MemoryStore, NewConversation, NewMessage, PostgresStore, SchemaName, ServerUrl, SqliteStore, Store,
+    StoreLimits,
+};
+
+#[path = "../tests/it/support/cluster.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod cluster;
 
 /// Linux counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
@@ -19,12 +27,13 @@ fn main() {
     let chosen = |name: &str, all: &[&str]| {
         arguments.iter().any(|argument| argument == name) || !arguments.iter().any(|argument| all.contains(&argument.as_str()))
     };
-    let (runs, stores) = (["saturate", "paced"], ["memory", "sqlite"]);
+    let (runs, stores) = (["saturate", "paced"], ["memory", "sqlite", "postgres"]);
     for store_name in stores.into_iter().filter(|name| chosen(name, &stores)) {
         for run in runs.into_iter().filter(|name| chosen(name, &runs)) {
             let directory = tempfile::tempdir_in(setting("DIRECTORY", std::env::temp_dir())).expect("a directory");
             let store: Box<dyn Store> = match store_name {
                 "memory" => Box::new(MemoryStore::new()),
+                "postgres" => Box::new(PostgresStore::open(database_server(), StoreLimits::default()).expect("opens")),
                 _ => Box::new(SqliteStore::open(&directory.path().join("bench.db"), StoreLimits::default()).expect("opens")),
             };
             let conversations = create(&*store, if run == "paced" { 50 } else { 500 });
@@ -38,6 +47,16 @@ fn main() {
             let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
             println!("{store_name:>8} closed in {:.0?}, {} MiB of files", closing.elapsed(), bytes >> 20);
         }
+    }
+}
+
+fn database_server() -> DatabaseServer {
+    DatabaseServer {
+        url: ServerUrl::parse(&format!("{}?sslmode=disable", cluster::shared_url())).expect("a URL"),
+        schema: SchemaName::parse(&cluster::fresh_schema()).expect("a name"),
+        allow_unsafe: false,
+        connections: 4,
+        timeout: Duration::from_secs(5),
     }
 }
 

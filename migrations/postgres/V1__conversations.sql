@@ -1,5 +1,8 @@
 -- Everything is in one schema, which the connection's search_path names. No foreign key leads out of it.
 --
+-- A statement is planned before the tables hold much, and never anew. So each look-up has one index that fits: where two do, the
+-- planner may take the one that is as good only while the tables are small.
+--
 -- Locks are taken in one order everywhere: rows of `conversations` by id, then rows of `users` by id, each sorted. Whoever writes
 -- to `log` or `members` holds the conversation's row; whoever changes who is in what, the users' rows too. So writers wait for
 -- each other, but never in a circle, and `seq` has no gap.
@@ -32,8 +35,8 @@ CREATE TABLE conversations (
     last_message_seq bigint NOT NULL DEFAULT 0,
     -- The first 64 bits of the newest message's id, or of the conversation's own.
     active_at bigint NOT NULL,
-    -- active_at without its lowest bits, about an hour, as all its members have it too; NULL in a large conversation.
-    active_period bigint,
+    -- active_at without its lowest bits, about an hour; -1 in a large conversation.
+    active_period bigint NOT NULL,
     member_count bigint NOT NULL,
     next_join_number bigint NOT NULL,
     id uuid NOT NULL UNIQUE,
@@ -45,9 +48,6 @@ CREATE TABLE conversations (
 
 -- unread = (conversations.messages - read_messages) - (sent - read_sent), where read_messages counts the messages up to
 -- read_seq, sent the member's own ones since they joined, and read_sent those of them up to read_seq.
---
--- active_period is the conversation's. A list by latest activity walks its index from the newest period on, and joins the large
--- conversations, which have NULL: there, the first message of a period would have to change too many rows.
 CREATE TABLE members (
     conversation bigint NOT NULL REFERENCES conversations (number),
     join_number bigint NOT NULL,
@@ -56,13 +56,20 @@ CREATE TABLE members (
     sent bigint NOT NULL DEFAULT 0,
     read_sent bigint NOT NULL DEFAULT 0,
     last_sent_seq bigint NOT NULL,
-    active_period bigint,
     role smallint NOT NULL CHECK (role IN (0, 1)), -- owner, member
     "user" text COLLATE "C" NOT NULL,
     PRIMARY KEY (conversation, "user")
 ) WITH (fillfactor = 80);
 
-CREATE INDEX members_by_user ON members ("user", active_period DESC);
+-- The same once more, for lists of a user's conversations by latest activity: these walk it from the newest period on, and join the
+-- large conversations. active_period is the conversation's; the first message of a period changes it for all members, which would
+-- be too many rows in a large one.
+CREATE TABLE memberships (
+    "user" text COLLATE "C" NOT NULL,
+    active_period bigint NOT NULL,
+    conversation bigint NOT NULL,
+    PRIMARY KEY ("user", active_period, conversation)
+);
 
 -- Every conversation's log. `messages` counts the messages up to this row. It grows by every message, so it has no more indexes
 -- than it needs, and no foreign key to look up for each row: rows come in under the lock of a conversation that is there.
@@ -71,8 +78,9 @@ CREATE TABLE log (
     seq bigint NOT NULL,
     messages bigint NOT NULL,
     at bigint NOT NULL,
-    -- Of a message: 64 bits of a hash over sender and client message id or, without one, over its id. Rows that share one by
-    -- accident are told apart by the columns themselves.
+    -- Of a message: 24 bits of its conversation's id, so that neighbours in the log are neighbours in the index, then 40 bits of a hash
+    -- over sender and client message id or, without one, over its id. Rows that share one by accident are told apart by the
+    -- columns themselves.
     digest bigint,
     kind smallint NOT NULL CHECK (kind IN (0, 1, 2)), -- message, member joined, member left
     id uuid,
@@ -84,7 +92,7 @@ CREATE TABLE log (
     PRIMARY KEY (conversation, seq)
 );
 
-CREATE INDEX log_by_digest ON log (conversation, digest) WHERE digest IS NOT NULL;
+CREATE INDEX log_by_digest ON log (digest) WHERE digest IS NOT NULL;
 
 -- How many members a conversation has at most without being a large one.
 CREATE FUNCTION small_conversation() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 128::bigint';
@@ -98,7 +106,7 @@ CREATE FUNCTION create_conversation(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     people_count CONSTANT bigint := cardinality(people);
-    listed_period CONSTANT bigint := CASE WHEN people_count <= small_conversation() THEN new_active_period END;
+    listed_period CONSTANT bigint := CASE WHEN people_count <= small_conversation() THEN new_active_period ELSE -1 END;
     new_number bigint;
 BEGIN
     -- Asked again after an answer was lost: it is there.
@@ -121,9 +129,10 @@ BEGIN
     INSERT INTO conversations (id, kind, title, invite, pair, created_at, active_at, active_period, member_count, next_join_number)
     VALUES (new_id, new_kind, new_title, new_invite, new_pair, new_created_at, new_active_at, listed_period, people_count, people_count)
     RETURNING number INTO new_number;
-    INSERT INTO members (conversation, "user", role, join_number, read_seq, read_messages, last_sent_seq, active_period)
-    SELECT new_number, p.id, CASE WHEN new_kind = 1 AND p.id = creator THEN 0 ELSE 1 END, p.place - 1, 0, 0, 0, listed_period
+    INSERT INTO members (conversation, "user", role, join_number, read_seq, read_messages, last_sent_seq)
+    SELECT new_number, p.id, CASE WHEN new_kind = 1 AND p.id = creator THEN 0 ELSE 1 END, p.place - 1, 0, 0, 0
     FROM unnest(people) WITH ORDINALITY AS p (id, place);
+    INSERT INTO memberships ("user", active_period, conversation) SELECT p.id, listed_period, new_number FROM unnest(people) AS p (id);
     found_id := new_id;
     outcome := 0;
 END
@@ -168,15 +177,17 @@ BEGIN
         outcome := 4;
         RETURN;
     END IF;
-    IF c.member_count >= small_conversation() AND c.active_period IS NOT NULL THEN
-        c.active_period := NULL;
-        UPDATE members m SET active_period = NULL WHERE m.conversation = c.number;
+    IF c.member_count >= small_conversation() AND c.active_period <> -1 THEN
+        UPDATE memberships s SET active_period = -1 FROM members m
+        WHERE m.conversation = c.number AND s."user" = m."user" AND s.active_period = c.active_period AND s.conversation = c.number;
+        c.active_period := -1;
     END IF;
     their_role := CASE WHEN c.member_count = 0 THEN 0 ELSE 1 END;
     event_seq := c.head + 1;
     -- What the member sent in an earlier membership lies before the mark and never counts again, so `sent` starts at 0.
-    INSERT INTO members (conversation, "user", role, join_number, read_seq, read_messages, last_sent_seq, active_period)
-    VALUES (c.number, joining, their_role, c.next_join_number, event_seq, c.messages, event_seq, c.active_period);
+    INSERT INTO members (conversation, "user", role, join_number, read_seq, read_messages, last_sent_seq)
+    VALUES (c.number, joining, their_role, c.next_join_number, event_seq, c.messages, event_seq);
+    INSERT INTO memberships ("user", active_period, conversation) VALUES (joining, c.active_period, c.number);
     INSERT INTO log (conversation, seq, messages, at, kind, "user", name)
     VALUES (c.number, event_seq, c.messages, joined_at, 1, joining, their_name);
     UPDATE conversations u SET head = event_seq, member_count = u.member_count + 1, next_join_number = u.next_join_number + 1,
@@ -217,6 +228,7 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM members m WHERE m.conversation = c.number AND m."user" = leaving;
+    DELETE FROM memberships s WHERE s."user" = leaving AND s.active_period = c.active_period AND s.conversation = c.number;
     IF their_role = 0 THEN
         SELECT m."user" INTO new_owner FROM members m WHERE m.conversation = c.number ORDER BY m.join_number LIMIT 1;
         UPDATE members m SET role = 0 WHERE m.conversation = c.number AND m."user" = new_owner;

@@ -10,29 +10,29 @@ use super::super::digest::{client_digest, message_digest};
 use super::super::{Appended, NewMessage, StoreError, repeat_of};
 use super::error::ReadError;
 use super::pipeline::Values;
-use super::rows::{self, PERIOD_SHIFT, id_time_column, integer, log_columns};
+use super::rows::{self, digest_column, id_time_column, integer, log_columns, period_column};
 use crate::protocol::{ConversationId, Message};
 
 /// Runs under the locks of all the conversations' rows, taken by a statement before it, so that what it sees of them is what the
 /// last holder left. Answers each message of a member: with the row that is in the log already under its client message id or
 /// its own id, or else with its new `seq` and nothing.
 ///
-/// In each conversation, `place` numbers the new messages, and the one whose place is `places` is the last.
+/// In each conversation, `place` numbers the new messages, and the one whose place is `places` is the last. The look-ups in
+/// subqueries with a limit or offset stay what they are, whatever the planner thinks of the tables' sizes.
 pub(super) const APPEND: &str = concat!(
     "WITH input AS (
          SELECT i.*, c.number, c.head, c.messages, c.active_period, ",
     log_columns!(),
     " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::uuid[], $9::bigint[],
-                  $10::bigint[])
+                  $10::bigint[], $11::bigint[])
              WITH ORDINALITY AS i (new_id, conversation, sender, sender_name, new_content, new_client_id, digest, new_reply_to,
-                                   sent_at, active_at, ord)
+                                   sent_at, active_at, period, ord)
          JOIN conversations c ON c.id = i.conversation
-         JOIN members m ON m.conversation = c.number AND m.\"user\" = i.sender
-         LEFT JOIN log l ON l.conversation = c.number AND l.digest = i.digest AND l.\"user\" = i.sender
-             AND (l.client_message_id = i.new_client_id OR l.id = i.new_id)
+         CROSS JOIN LATERAL (SELECT FROM members WHERE conversation = c.number AND \"user\" = i.sender LIMIT 1) m
+         LEFT JOIN LATERAL (SELECT * FROM log WHERE digest = i.digest OFFSET 0) l
+             ON l.conversation = c.number AND l.\"user\" = i.sender AND (l.client_message_id = i.new_client_id OR l.id = i.new_id)
      ), fresh AS (
-         SELECT input.*, input.active_at >> $11::int AS period, row_number() OVER place AS place,
-                count(*) OVER (PARTITION BY number) AS places
+         SELECT input.*, row_number() OVER place AS place, count(*) OVER (PARTITION BY number) AS places
          FROM input WHERE seq IS NULL WINDOW place AS (PARTITION BY number ORDER BY ord)
      ), logged AS (
          INSERT INTO log (conversation, seq, messages, at, digest, kind, id, reply_to, \"user\", name, client_message_id, content)
@@ -42,22 +42,17 @@ pub(super) const APPEND: &str = concat!(
      ), ended AS (
          UPDATE conversations c
          SET head = f.head + f.places, messages = f.messages + f.places, last_message_seq = f.head + f.places,
-             active_at = f.active_at, active_period = CASE WHEN c.active_period IS NOT NULL THEN f.period END
+             active_at = f.active_at, active_period = CASE WHEN f.active_period = -1 THEN -1 ELSE f.period END
          FROM fresh f WHERE f.place = f.places AND c.number = f.number
-     ), touched AS (
-         SELECT number, member, sum(own) AS own, max(seq) AS seq, max(period) AS period
-         FROM (
-             SELECT number, sender AS member, 1 AS own, head + place AS seq, NULL::bigint AS period FROM fresh
-             UNION ALL
-             SELECT f.number, m.\"user\", 0, 0, f.period FROM fresh f JOIN members m ON m.conversation = f.number
-             WHERE f.place = f.places AND f.period <> f.active_period
-         ) t
-         GROUP BY number, member
      ), counted AS (
-         UPDATE members m
-         SET sent = m.sent + t.own, last_sent_seq = greatest(m.last_sent_seq, t.seq),
-             active_period = coalesce(t.period, m.active_period)
-         FROM touched t WHERE m.conversation = t.number AND m.\"user\" = t.member
+         UPDATE members m SET sent = m.sent + s.own, last_sent_seq = s.seq
+         FROM (SELECT number, sender, count(*) AS own, max(head + place) AS seq FROM fresh GROUP BY number, sender) s
+         WHERE m.conversation = s.number AND m.\"user\" = s.sender
+     ), listed AS (
+         UPDATE memberships s SET active_period = f.period
+         FROM fresh f JOIN members m ON m.conversation = f.number
+         WHERE f.place = f.places AND f.active_period <> -1 AND f.period <> f.active_period
+             AND s.\"user\" = m.\"user\" AND s.active_period = f.active_period AND s.conversation = f.number
      )
      SELECT ord, head + place, NULL::bigint, NULL::smallint, NULL, NULL, NULL::bigint, NULL::uuid, NULL, NULL, NULL::uuid FROM fresh
      UNION ALL
@@ -96,9 +91,12 @@ impl<'a> Appends<'a> {
     /// The values of [`APPEND`].
     pub(super) fn values(&self) -> Values<'a> {
         let sent = &self.sent;
-        let digest = |message: &&NewMessage| match &message.client_message_id {
-            Some(id) => client_digest(&message.sender, id),
-            None => message_digest(message.id),
+        let digest = |message: &&NewMessage| {
+            let found_by = match &message.client_message_id {
+                Some(id) => client_digest(&message.sender, id),
+                None => message_digest(message.id),
+            };
+            digest_column(message.conversation, found_by)
         };
         vec![
             Box::new(sent.iter().map(|message| rows::uuid(message.id.as_bytes())).collect::<Vec<Uuid>>()),
@@ -111,7 +109,7 @@ impl<'a> Appends<'a> {
             Box::new(sent.iter().map(|m| m.reply_to.map(|id| rows::uuid(id.as_bytes()))).collect::<Vec<_>>()),
             Box::new(sent.iter().map(|message| integer(message.created_at.get())).collect::<Vec<_>>()),
             Box::new(sent.iter().map(|message| id_time_column(message.id.time())).collect::<Vec<_>>()),
-            Box::new(PERIOD_SHIFT.cast_signed()),
+            Box::new(sent.iter().map(|message| period_column(message.id.time())).collect::<Vec<_>>()),
         ]
     }
 

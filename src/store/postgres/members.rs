@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::super::{Created, Joined, Left, NewConversation, ReadMark, StoreError, StoreLimits};
 use super::error::ReadError;
 use super::pipeline::Values;
-use super::rows::{self, PERIOD_SHIFT, id_time_column, integer, kind_column, limit};
+use super::rows::{self, id_time_column, integer, kind_column, limit, period_column};
 use super::write::Joining;
 use crate::protocol::{ConversationId, ConversationKind, LogEvent, Seq, UnixMillis, UserId};
 
@@ -20,7 +20,7 @@ pub(super) const MARK: &str = "
                least(i.seq, c.head) AS target, i.seq AS asked
         FROM unnest($1::uuid[], $2::text[], $3::bigint[]) WITH ORDINALITY AS i (conversation, \"user\", seq, ord)
         JOIN conversations c ON c.id = i.conversation
-        JOIN members m ON m.conversation = c.number AND m.\"user\" = i.\"user\"
+        CROSS JOIN LATERAL (SELECT * FROM members WHERE conversation = c.number AND \"user\" = i.\"user\" LIMIT 1) m
     ), new AS (
         SELECT o.*, l.messages AS now_read_messages,
                CASE WHEN o.target >= o.last_sent_seq THEN o.sent
@@ -84,7 +84,7 @@ pub(super) fn create_values(new: &NewConversation, limits: StoreLimits) -> Value
         Box::new(new.members.iter().map(UserId::as_str).collect::<Vec<_>>()),
         Box::new(integer(new.created_at.get())),
         Box::new(active_at),
-        Box::new(active_at >> PERIOD_SHIFT),
+        Box::new(period_column(new.id.time())),
         Box::new(limit(limits.max_conversations_per_user)),
     ]
 }

@@ -20,7 +20,7 @@ use super::super::{
 use super::connect::Connector;
 use super::error::{NOT_FOUND, ReadError, Verdict};
 use super::pipeline::{self, Step};
-use super::rows::{self, PERIOD_SHIFT, id_time_column, integer, limit, log_columns};
+use super::rows::{self, id_time_column, integer, limit, log_columns, period_column};
 use super::write::Reply;
 use crate::protocol::{ConversationId, LogEvent, Seq, UserId};
 
@@ -56,15 +56,15 @@ const VIEW: &str = concat!(
 );
 
 /// A page by latest activity, behind the place ($2, $3) or from the start, of at most $4 conversations. Which of them these can be,
-/// the index of members by period tells: those of the place's own period, the next $4 of earlier periods with all that share the
+/// the user's memberships by period tell: those of the place's own period, the next $4 of earlier periods with all that share the
 /// last one's, and the large conversations, which have none.
 const PAGE: &str = concat!(
     "WITH candidates AS (
-         SELECT conversation FROM members WHERE \"user\" = $1 AND active_period IS NULL
+         SELECT conversation FROM memberships WHERE \"user\" = $1 AND active_period = -1
          UNION ALL
-         SELECT conversation FROM members WHERE \"user\" = $1 AND active_period = $5
+         SELECT conversation FROM memberships WHERE \"user\" = $1 AND active_period = $5
          UNION ALL
-         (SELECT conversation FROM members WHERE \"user\" = $1 AND active_period < $5
+         (SELECT conversation FROM memberships WHERE \"user\" = $1 AND active_period >= 0 AND active_period < $5
           ORDER BY active_period DESC FETCH FIRST $4 ROWS WITH TIES)
      ), page AS (
          SELECT c.number FROM candidates JOIN conversations c ON c.number = candidates.conversation
@@ -245,13 +245,12 @@ pub(super) async fn load_page(
     cursor: Option<ConversationCursor>,
     max: usize,
 ) -> Result<ConversationPage, ReadError> {
-    let (active_at, id) = match cursor {
-        Some(cursor) => (id_time_column(cursor.active_at), *cursor.conversation.as_bytes()),
-        None => (i64::MAX, [0xFF; 16]),
+    let (active_at, id, period) = match cursor {
+        Some(cursor) => (id_time_column(cursor.active_at), *cursor.conversation.as_bytes(), period_column(cursor.active_at)),
+        None => (i64::MAX, [0xFF; 16], i64::MAX),
     };
     let one_more = limit(max).saturating_add(1);
-    let found =
-        rows(&client, PAGE, &[&user.as_str(), &active_at, &rows::uuid(&id), &one_more, &(active_at >> PERIOD_SHIFT)]).await?;
+    let found = rows(&client, PAGE, &[&user.as_str(), &active_at, &rows::uuid(&id), &one_more, &period]).await?;
     let conversations = found.iter().take(max).map(view).collect::<Result<Vec<_>, _>>()?;
     let next = match found.get(..max).and_then(<[Row]>::last) {
         Some(last) if found.len() > max => {

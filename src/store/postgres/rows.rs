@@ -42,6 +42,20 @@ pub(super) fn id_time_column(time: IdTime) -> i64 {
     time.get().cast_signed()
 }
 
+/// The period that a time is in.
+pub(super) fn period_column(time: IdTime) -> i64 {
+    integer(time.get() >> PERIOD_SHIFT)
+}
+
+/// What a message is found by in the log: the conversation's share in front, so that its messages are close in the index.
+pub(super) fn digest_column(conversation: ConversationId, digest: i64) -> i64 {
+    const OWN_BITS: u32 = 40;
+    // The end of an id is random.
+    let [.., high, middle, low] = *conversation.as_bytes();
+    let share = u64::from(u32::from_be_bytes([0, high, middle, low])) << OWN_BITS;
+    (share | digest.cast_unsigned() >> (u64::BITS - OWN_BITS)).cast_signed()
+}
+
 pub(super) fn kind_column(kind: ConversationKind) -> i16 {
     match kind {
         ConversationKind::Direct => 0,

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use super::super::super::MessageRange;
 use super::super::super::contract::{at_seq, call, direct, group, outcome, start, text, text_as, user};
 use super::super::super::digest::client_digest;
-use super::super::rows::integer;
+use super::super::rows::{digest_column, integer};
 use super::*;
 use crate::protocol::LogEvent;
 
@@ -84,7 +84,7 @@ fn what_another_node_committed_while_this_one_waited_for_its_lock_is_seen() {
     let gone = start(|done| store.append_message(text(conversation, "cyd", "no"), done));
     let mark = start(|done| store.mark_read(conversation, user("bob"), at_seq(2), done));
     wait_for_a_waiter(&beside);
-    let digest = client_digest(&user("ann"), "c-1");
+    let digest = digest_column(conversation, client_digest(&user("ann"), "c-1"));
     beside.run(&format!(
         "INSERT INTO log (conversation, seq, messages, at, digest, kind, id, \"user\", name, client_message_id, content)
          SELECT number, 2, 2, 5, {digest}, 0, gen_random_uuid(), 'ann', 'Ann', 'c-1', 'second' FROM conversations;

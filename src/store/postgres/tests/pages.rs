@@ -14,6 +14,13 @@ use crate::protocol::IdTime;
 const PERIOD: u64 = 1 << (PERIOD_SHIFT - 16);
 const MANY: StoreLimits = StoreLimits { max_members: usize::MAX, max_conversations_per_user: usize::MAX };
 
+/// Memberships that do not say what conversations and members do.
+const STRAYS: &str = "
+    SELECT count(*) FROM memberships s
+    FULL JOIN (SELECT m.\"user\", c.active_period, m.conversation FROM members m JOIN conversations c ON c.number = m.conversation) m
+        USING (\"user\", active_period, conversation)
+    WHERE s.conversation IS NULL OR m.conversation IS NULL";
+
 fn conversation_made_at(millis: u64, members: &[&str]) -> NewConversation {
     let id = *fresh_message_at(UnixMillis::new(millis)).as_bytes();
     NewConversation { id: ConversationId::from_bytes(id), ..group(members, None) }
@@ -37,7 +44,8 @@ fn listing(store: &PostgresStore, limit: usize) -> Vec<ConversationId> {
 #[test]
 fn pages_are_in_order_over_many_periods() {
     with_seeds(3, |seed| {
-        let store = PostgresStore::open(server_at(shared_url()), MANY).unwrap();
+        let server = server_at(shared_url());
+        let store = PostgresStore::open(server.clone(), MANY).unwrap();
         let mut random = Random::new(seed);
         let mut active: BTreeMap<ConversationId, IdTime> = BTreeMap::new();
         let crowd: Vec<String> = (0..130).map(|number| format!("user-{number}")).collect();
@@ -63,6 +71,7 @@ fn pages_are_in_order_over_many_periods() {
             let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
             assert_eq!(listing(&store, 1 + random.below(9)), expected);
         }
+        assert_eq!(Beside::new(&server).number(STRAYS), 0);
     });
 }
 
@@ -80,15 +89,16 @@ fn a_conversation_that_grows_large_stays_in_its_place() {
         let who = user(&format!("user-{number}"));
         call(|done| store.join_by_invite([1; 32], who, Arc::from("Somebody"), UnixMillis::new(1), done)).unwrap();
     }
-    let periods = "SELECT count(*) FROM members m JOIN conversations c ON c.number = m.conversation
-                   WHERE m.active_period IS DISTINCT FROM c.active_period";
     let beside = Beside::new(&server);
-    assert_eq!(beside.number("SELECT count(*) FROM conversations WHERE active_period IS NULL"), 1);
-    assert_eq!(beside.number(periods), 0);
+    let strays = || beside.number(STRAYS);
+    assert_eq!(beside.number("SELECT count(*) FROM conversations WHERE active_period = -1"), 1);
+    assert_eq!(strays(), 0);
     assert_eq!(listing(&store, 1), expected);
     // Its messages move it, and no member's row but the sender's.
     let message = NewMessage { id: fresh_message_at(UnixMillis::new(20 * PERIOD)), ..text(large, "ann", "x") };
     call(|done| store.append_message(message, done)).unwrap();
     assert_eq!(listing(&store, 2)[0], large);
-    assert_eq!(beside.number("SELECT count(*) FROM members WHERE active_period IS NOT NULL"), 2);
+    assert_eq!(beside.number("SELECT count(*) FROM memberships WHERE active_period <> -1"), 2);
+    call(|done| store.leave(large, user("user-7"), UnixMillis::new(1), done)).unwrap();
+    assert_eq!((strays(), beside.number("SELECT count(*) FROM memberships WHERE \"user\" = 'user-7'")), (0, 0));
 }
