@@ -52,6 +52,9 @@ pub(super) fn run(
     if counts.conversations != source.totals.conversations {
         tell_surplus(export, target, &mut differences)?;
     }
+    if counts.memberships != counts.members {
+        differences.add(format!("{} members in the target, and {} memberships by user", counts.members, counts.memberships));
+    }
     if counts.members != members || counts.events != source.totals.events {
         differences.add(format!(
             "{members} members and {} events in the source, {} and {} in the target",

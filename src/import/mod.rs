@@ -177,3 +177,6 @@ fn name_of(row: &Row) -> String {
         Row::Event(row) => format!("the event {} of the conversation {}", row.event.seq(), row.event.conversation()),
     }
 }
+
+#[cfg(test)]
+mod tests;

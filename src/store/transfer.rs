@@ -297,12 +297,10 @@ impl Summing {
         }
     }
 
-    /// `digest`: what the row is found by when a message is sent again.
-    pub(crate) fn event(&mut self, row: &LogRow, digest: Option<i64>) {
+    pub(crate) fn event(&mut self, row: &LogRow) {
         self.rows += 1;
         self.number(row.event.seq().get());
         self.number(row.messages);
-        self.bytes(digest.map(i64::to_be_bytes).as_ref().map(|digest| &digest[..]));
         let (kind, user, name, at) = match &row.event {
             LogEvent::MessageCreated(message) => ("message", &message.sender, &message.sender_name, message.created_at),
             LogEvent::MemberJoined { user, name, at, .. } => ("joined", user, name, *at),
@@ -320,7 +318,7 @@ impl Summing {
         }
     }
 
-    /// Takes in that something follows from the rows in another way than it should.
+    /// Takes in that something which follows from the rows is not what it should be.
     pub(crate) fn spoil(&mut self) {
         self.text("spoilt");
     }

@@ -392,7 +392,7 @@ async fn an_import_that_was_killed_goes_on_where_it_was() {
 }
 
 /// What is done to the copy, what undoes it, and what the check says of it.
-const MEDDLING: [(&str, &str, &str); 11] = [
+const MEDDLING: [(&str, &str, &str); 13] = [
     (
         "UPDATE log SET content = 'X' || content WHERE kind = 0",
         "UPDATE log SET content = substr(content, 2)",
@@ -412,8 +412,8 @@ const MEDDLING: [(&str, &str, &str); 11] = [
         "its members or their marks differ",
     ),
     (
-        "UPDATE members SET active_period = active_period + 1",
-        "UPDATE members SET active_period = active_period - 1",
+        "UPDATE memberships SET active_period = active_period + 1",
+        "UPDATE memberships SET active_period = active_period - 1",
         "its members or their marks differ",
     ),
     (
@@ -428,8 +428,18 @@ const MEDDLING: [(&str, &str, &str); 11] = [
         "wrong number",
     ),
     (
-        "INSERT INTO conversations (created_at, active_at, member_count, next_join_number, id, kind, title)
-         VALUES (0, 0, 0, 0, '01a20c61-6fc0-7c5d-a923-4e55962ff63a', 1, '')",
+        "INSERT INTO memberships SELECT \"user\", 1, conversation FROM memberships",
+        "DELETE FROM memberships WHERE active_period = 1",
+        "memberships by user",
+    ),
+    (
+        "UPDATE conversations SET active_period = -1",
+        "UPDATE conversations SET active_period = active_at >> 38",
+        "its row differs",
+    ),
+    (
+        "INSERT INTO conversations (created_at, active_at, active_period, member_count, next_join_number, id, kind, title)
+         VALUES (0, 0, 0, 0, 0, '01a20c61-6fc0-7c5d-a923-4e55962ff63a', 1, '')",
         "DELETE FROM conversations WHERE active_at = 0",
         "conversation 01a20c61-6fc0-7c5d-a923-4e55962ff63a: it is in the target only",
     ),

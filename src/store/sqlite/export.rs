@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::super::transfer::{
-    Checksum, ConversationRow, Fingerprint, LogRow, MemberRow, Position, Row, Source, Summing, Totals, UserRow, log_digest,
+    Checksum, ConversationRow, Fingerprint, LogRow, MemberRow, Position, Row, Source, Summing, Totals, UserRow,
 };
 use super::open::{self, SqliteOpenError};
 use super::overlay::Overlay;
@@ -16,7 +16,6 @@ use super::rows::{self, integer, log_columns};
 use super::staged::Counters;
 use super::{Tuning, fold};
 use crate::protocol::{ConversationId, Seq};
-use crate::store::message_of;
 
 /// A database that is read in one snapshot, under the lock that keeps servers out.
 pub(crate) struct SqliteExport {
@@ -286,7 +285,7 @@ impl SqliteExport {
             true
         })?;
         self.each_event((number, row.id), Seq::ZERO, |event| {
-            log.event(&event, message_of(&event.event).map(|message| log_digest(message)));
+            log.event(&event);
             true
         })?;
         Ok(Fingerprint { conversation: conversation.finish(), members: members.finish(), log: log.finish() })

@@ -6,10 +6,11 @@ use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::super::pipeline;
-use super::super::rows::{self, PERIOD_SHIFT, integer, log_columns};
+use super::super::rows::{self, digest_column, integer, log_columns, period_column};
 use super::{PostgresImport, PostgresImportError, meta};
 use crate::protocol::{ConversationId, Seq, UserId};
-use crate::store::transfer::{Checksum, ConversationRow, Fingerprint, LogRow, MemberRow, Summing, UserRow};
+use crate::store::message_of;
+use crate::store::transfer::{Checksum, ConversationRow, Fingerprint, LogRow, MemberRow, Summing, UserRow, log_digest};
 
 /// Most rows of a log, of members or of users that one answer holds: bounds the memory, together with the number of conversations
 /// that are compared at a time.
@@ -18,12 +19,13 @@ const PAGE_ROWS: i64 = 256;
 const CONVERSATIONS: &str = "
     SELECT number, id, kind, title, invite, pair, created_at, active_at, head, messages, last_message_seq, member_count,
            next_join_number,
-           active_period IS NOT DISTINCT FROM CASE WHEN member_count <= small_conversation() THEN active_at >> $2::int END
+           active_period, member_count <= small_conversation()
     FROM conversations WHERE id = ANY ($1)";
 
 const MEMBERS: &str = "
     SELECT m.\"user\", m.role, m.join_number, m.read_seq, m.read_messages, m.sent, m.read_sent, m.last_sent_seq,
-           m.active_period IS NOT DISTINCT FROM c.active_period
+           EXISTS (SELECT FROM memberships s
+                   WHERE s.\"user\" = m.\"user\" AND s.active_period = c.active_period AND s.conversation = c.number)
     FROM members m JOIN conversations c ON c.number = m.conversation
     WHERE m.conversation = $1 AND m.join_number > $2 ORDER BY m.join_number LIMIT $3";
 
@@ -49,6 +51,8 @@ pub(crate) struct Compare {
 pub(crate) struct Counts {
     pub(crate) conversations: u64,
     pub(crate) members: u64,
+    /// The same by user.
+    pub(crate) memberships: u64,
     pub(crate) events: u64,
     /// Users whose number of conversations is not that of their memberships.
     pub(crate) miscounted_users: u64,
@@ -92,14 +96,16 @@ impl PostgresImport {
     /// Counts all rows.
     pub(crate) fn counts(&self) -> Result<Counts, PostgresImportError> {
         let sql = "SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM members), (SELECT count(*) FROM log),
+                          (SELECT count(*) FROM memberships),
                           (SELECT count(*) FROM users u
-                           WHERE u.conversations <> (SELECT count(*) FROM members m WHERE m.\"user\" = u.id))";
+                           WHERE u.conversations <> (SELECT count(*) FROM memberships m WHERE m.\"user\" = u.id))";
         let row = self.runtime.block_on(self.link.client.query_one(sql, &[]))?;
         Ok(Counts {
             conversations: rows::number(&row, 0)?,
             members: rows::number(&row, 1)?,
             events: rows::number(&row, 2)?,
-            miscounted_users: rows::number(&row, 3)?,
+            memberships: rows::number(&row, 3)?,
+            miscounted_users: rows::number(&row, 4)?,
         })
     }
 
@@ -118,7 +124,7 @@ async fn fingerprints(
     ids: &[ConversationId],
 ) -> Result<HashMap<ConversationId, Fingerprint>, PostgresImportError> {
     let uuids: Vec<Uuid> = ids.iter().map(|id| rows::uuid(id.as_bytes())).collect();
-    let found = client.query(&compare.conversations, &[&uuids, &PERIOD_SHIFT.cast_signed()]).await?;
+    let found = client.query(&compare.conversations, &[&uuids]).await?;
     // All at once, so that they share round trips.
     let fingerprints = pipeline::all(found.iter().map(|row| fingerprint(client, compare, row))).await;
     fingerprints.into_iter().collect()
@@ -132,7 +138,8 @@ async fn fingerprint(
     let (number, found) = (row.try_get::<_, i64>(0)?, conversation(row)?);
     let mut summing = Summing::new();
     summing.conversation(&found);
-    if !row.try_get::<_, bool>(13)? {
+    let period = if row.try_get(14)? { period_column(found.active_at) } else { -1 };
+    if row.try_get::<_, i64>(13)? != period {
         summing.spoil();
     }
     let (members, log) = (members(client, &compare.members, number).await?, log(client, &compare.log, number, found.id).await?);
@@ -195,7 +202,11 @@ async fn log(client: &Client, statement: &Statement, number: i64, id: Conversati
         for row in &page {
             let event = rows::event(row, 0, id)?.ok_or(PostgresImportError::Corrupt("seq"))?;
             after = event.seq();
-            summing.event(&LogRow { event, messages: rows::number(row, 9)? }, row.try_get(10)?);
+            let digest = message_of(&event).map(|message| digest_column(id, log_digest(message)));
+            if row.try_get::<_, Option<i64>>(10)? != digest {
+                summing.spoil();
+            }
+            summing.event(&LogRow { event, messages: rows::number(row, 9)? });
         }
         if is_last(&page) {
             return Ok(summing.finish());

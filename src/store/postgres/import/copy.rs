@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::super::pipeline::{self, Step, Values};
-use super::super::rows::{PERIOD_SHIFT, id_time_column, integer, kind_column, role_column, uuid};
+use super::super::rows::{digest_column, id_time_column, integer, kind_column, period_column, role_column, uuid};
 use super::{PostgresImport, PostgresImportError};
 use crate::protocol::{ConversationId, LogEvent, MessageId};
 use crate::store::message_of;
@@ -18,19 +18,22 @@ const CONVERSATIONS: &str = "
     INSERT INTO conversations (id, kind, title, invite, pair, created_at, active_at, active_period, head, messages,
                                last_message_seq, member_count, next_join_number)
     SELECT id, kind, title, invite, pair, created_at, active_at,
-           CASE WHEN member_count <= small_conversation() THEN active_at >> $13::int END,
+           CASE WHEN member_count <= small_conversation() THEN period ELSE -1 END,
            head, messages, last_message_seq, member_count, next_join_number
     FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-        WITH ORDINALITY AS i (id, kind, title, invite, pair, created_at, active_at, head, messages, last_message_seq,
+                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+        WITH ORDINALITY AS i (id, kind, title, invite, pair, created_at, active_at, period, head, messages, last_message_seq,
                               member_count, next_join_number, ord)
     ORDER BY ord";
 
 const MEMBERS: &str = "
-    INSERT INTO members (conversation, \"user\", role, join_number, read_seq, read_messages, sent, read_sent, last_sent_seq,
-                         active_period)
-    SELECT c.number, i.\"user\", i.role, i.join_number, i.read_seq, i.read_messages, i.sent, i.read_sent, i.last_sent_seq,
-           c.active_period
+    WITH listed AS (
+        INSERT INTO memberships (\"user\", active_period, conversation)
+        SELECT i.\"user\", c.active_period, c.number
+        FROM unnest($1::uuid[], $2::text[]) AS i (id, \"user\") JOIN conversations c ON c.id = i.id
+    )
+    INSERT INTO members (conversation, \"user\", role, join_number, read_seq, read_messages, sent, read_sent, last_sent_seq)
+    SELECT c.number, i.\"user\", i.role, i.join_number, i.read_seq, i.read_messages, i.sent, i.read_sent, i.last_sent_seq
     FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
                 $9::bigint[])
         AS i (id, \"user\", role, join_number, read_seq, read_messages, sent, read_sent, last_sent_seq)
@@ -153,12 +156,12 @@ impl<'a> Batch<'a> {
             column(rows, |row| row.pair.as_deref()),
             column(rows, |row| integer(row.created_at.get())),
             column(rows, |row| id_time_column(row.active_at)),
+            column(rows, |row| period_column(row.active_at)),
             column(rows, |row| integer(row.head.get())),
             column(rows, |row| integer(row.messages)),
             column(rows, |row| integer(row.last_message_seq.get())),
             column(rows, |row| integer(row.member_count)),
             column(rows, |row| integer(row.next_join_number)),
-            Box::new(PERIOD_SHIFT.cast_signed()),
         ]
     }
 
@@ -185,7 +188,7 @@ impl<'a> Batch<'a> {
             column(rows, |row| integer(row.event.seq().get())),
             column(rows, |row| integer(row.messages)),
             column(rows, |row| integer(parts(&row.event).at)),
-            column(rows, |row| message(row).map(|message| log_digest(message))),
+            column(rows, |row| message(row).map(|message| digest_column(message.conversation, log_digest(message)))),
             column(rows, |row| parts(&row.event).kind),
             column(rows, |row| message(row).map(|message| id_column(message.id))),
             column(rows, |row| message(row).and_then(|message| message.reply_to).map(id_column)),
