@@ -16,10 +16,10 @@ use crate::protocol::{ConversationId, Seq, UserId};
 
 /// Takes the locks of all the conversations that a transaction writes to, before it looks at anything: a statement sees what was
 /// committed when it began, and those after this one begin when nobody else can change these rows any more.
-const LOCK_CONVERSATIONS: &str = "SELECT FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+pub(super) const LOCK_CONVERSATIONS: &str = "SELECT FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
 /// Sees that the users have rows to lock.
-const ADD_USERS: &str = "INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT (id) DO NOTHING";
-const LOCK_USERS: &str = "SELECT FROM users WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+pub(super) const ADD_USERS: &str = "INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT (id) DO NOTHING";
+pub(super) const LOCK_USERS: &str = "SELECT FROM users WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
 
 /// A connection of a lane with its statements.
 pub(super) struct WriterLink {

@@ -47,7 +47,7 @@ macro_rules! view_joins {
     };
 }
 
-const VIEW: &str = concat!(
+pub(super) const VIEW: &str = concat!(
     "SELECT ",
     view_columns!(),
     " FROM conversations c JOIN members m ON m.conversation = c.number AND m.\"user\" = $2 ",
@@ -58,7 +58,7 @@ const VIEW: &str = concat!(
 /// A page by latest activity, behind the place ($2, $3) or from the start, of at most $4 conversations. Which of them these can be,
 /// the user's memberships by period tell: those of the place's own period, the next $4 of earlier periods with all that share the
 /// last one's, and the large conversations, which have none.
-const PAGE: &str = concat!(
+pub(super) const PAGE: &str = concat!(
     "WITH candidates AS (
          SELECT conversation FROM memberships WHERE \"user\" = $1 AND active_period = -1
          UNION ALL
@@ -93,10 +93,10 @@ macro_rules! messages {
         )
     };
 }
-const MESSAGES_BEFORE: &str = messages!("seq < $3 ORDER BY seq DESC");
-const MESSAGES_AFTER: &str = messages!("seq > $3 ORDER BY seq");
+pub(super) const MESSAGES_BEFORE: &str = messages!("seq < $3 ORDER BY seq DESC");
+pub(super) const MESSAGES_AFTER: &str = messages!("seq > $3 ORDER BY seq");
 
-const EVENTS: &str = concat!(
+pub(super) const EVENTS: &str = concat!(
     "SELECT ",
     log_columns!(),
     " FROM conversations c
@@ -104,17 +104,17 @@ const EVENTS: &str = concat!(
      WHERE c.id = $1 ORDER BY l.seq"
 );
 
-const ROOM: &str = concat!(
+pub(super) const ROOM: &str = concat!(
     "SELECT c.kind, c.title, c.created_at, c.invite, c.head, ",
     log_columns!(),
     " FROM conversations c LEFT JOIN log l ON l.conversation = c.number AND l.seq = c.last_message_seq WHERE c.id = $1"
 );
-const ROOM_MEMBERS: &str = "
+pub(super) const ROOM_MEMBERS: &str = "
     SELECT m.\"user\", coalesce(u.name, m.\"user\"), m.role, m.read_seq,
            (c.messages - m.read_messages) - (m.sent - m.read_sent), u.last_seen_at
     FROM conversations c JOIN members m ON m.conversation = c.number LEFT JOIN users u ON u.id = m.\"user\"
     WHERE c.id = $1 ORDER BY m.join_number";
-const ROOM_RECENT: &str = concat!(
+pub(super) const ROOM_RECENT: &str = concat!(
     "SELECT ",
     log_columns!(),
     " FROM conversations c JOIN log l ON l.conversation = c.number AND l.seq > c.head - $2 WHERE c.id = $1 ORDER BY l.seq"

@@ -25,11 +25,11 @@ const MAX_ROUND: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Sorted by id, as all locks of users are taken.
-const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM unnest($1::text[], $2::text[])
+pub(super) const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM unnest($1::text[], $2::text[])
     ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE users.name IS DISTINCT FROM excluded.name";
-const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
+pub(super) const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at";
-const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
+pub(super) const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
 
 /// What is done here. Dropping it refuses it.
 pub(super) enum Side {

@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod nodes;
 mod pages;
+mod plans;
 mod safety;
 
 use std::time::Duration;
