@@ -77,7 +77,8 @@ fn create(store: &dyn Store, count: u64) -> Vec<ConversationId> {
     for number in 0..count {
         let done = done.clone();
         let new = NewConversation {
-            id: ConversationId::new_v7(Duration::from_millis(number), [7; 10]),
+            // What divides conversations among threads and connections is the random end of their ids.
+            id: ConversationId::new_v7(Duration::from_millis(number), [(number.wrapping_mul(0x9E37_79B9) >> 8) as u8; 10]),
             kind: ConversationKind::Group,
             title: "".into(),
             creator: member(number, 0),

@@ -49,10 +49,12 @@ pub(super) const APPEND: &str = concat!(
          FROM (SELECT number, sender, count(*) AS own, max(head + place) AS seq FROM fresh GROUP BY number, sender) s
          WHERE m.conversation = s.number AND m.\"user\" = s.sender
      ), listed AS (
-         UPDATE memberships s SET active_period = f.period
-         FROM fresh f JOIN members m ON m.conversation = f.number
-         WHERE f.place = f.places AND f.active_period <> -1 AND f.period <> f.active_period
-             AND s.\"user\" = m.\"user\" AND s.active_period = f.active_period AND s.conversation = f.number
+         UPDATE memberships s SET active_period = n.period
+         FROM (
+             SELECT m.\"user\", f.active_period, f.number, f.period FROM fresh f JOIN members m ON m.conversation = f.number
+             WHERE f.place = f.places AND f.active_period <> -1 AND f.period <> f.active_period OFFSET 0
+         ) n
+         WHERE s.\"user\" = n.\"user\" AND s.active_period = n.active_period AND s.conversation = n.number
      )
      SELECT ord, head + place, NULL::bigint, NULL::smallint, NULL, NULL, NULL::bigint, NULL::uuid, NULL, NULL, NULL::uuid FROM fresh
      UNION ALL

@@ -123,19 +123,23 @@ impl From<tokio_postgres::Error> for PostgresError {
 
 impl fmt::Display for PostgresError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_db_error() {
-            Some(error) => write!(f, "{} ({})", error.message(), error.code().code()),
-            None => {
-                write!(f, "{}", self.0)?;
-                let mut source = std::error::Error::source(&self.0);
-                while let Some(error) = source {
-                    write!(f, ": {error}")?;
-                    source = error.source();
-                }
-                Ok(())
-            }
-        }
+        f.write_str(&text_of(&self.0))
     }
+}
+
+/// An error in words, without values.
+pub(super) fn text_of(error: &tokio_postgres::Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        return format!("{} ({})", error.message(), error.code().code());
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 impl fmt::Debug for PostgresError {

@@ -33,6 +33,10 @@ const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Pauses between attempts to connect: short at first, since a restart takes little, and never long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// How long an attempt to connect again may take: one that began while the server was away must not delay those after its return.
+pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// Everything works again within five seconds of the server's return.
+const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5_000);
 /// How often a transaction is tried that PostgreSQL rolled back for the sake of another one.
 const MAX_TRIES: usize = 4;
 /// How long a write whose outcome is not known waits for a connection on which to ask.
@@ -234,7 +238,8 @@ impl Lane {
         for attempt in 1_u64.. {
             let opening = async {
                 sleep(pause).await;
-                WriterLink::open(&connector).await
+                let opening = timeout(RECONNECT_PATIENCE, WriterLink::open(&connector)).await;
+                opening.unwrap_or(Err(PostgresOpenError::Timeout("connecting again")))
             };
             match self.refuse_during(opening, deadline).await? {
                 Ok(link) => {

@@ -1,12 +1,13 @@
 //! The reads: on connections of their own, so that none waits for a write. Each is one statement, or one snapshot, and each finds
 //! its rows by an index.
 
-use std::fmt::Display;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -127,6 +128,8 @@ pub(super) struct Reads {
     runtime: Handle,
     places: Arc<Semaphore>,
     patience: Duration,
+    /// Whether the last read failed, so that not each of them is logged while the server is away.
+    is_failing: Arc<AtomicBool>,
 }
 
 impl Reads {
@@ -147,7 +150,13 @@ impl Reads {
             .post_create(set_up)
             .build()
             .expect("a runtime is given, which is all that timeouts need");
-        Self { pool, runtime: Handle::current(), places: Arc::new(Semaphore::new(MAX_READS)), patience: 2 * waits }
+        Self {
+            pool,
+            runtime: Handle::current(),
+            places: Arc::new(Semaphore::new(MAX_READS)),
+            patience: 2 * waits,
+            is_failing: Arc::default(),
+        }
     }
 
     /// Runs `read` on a connection and answers. Refuses it when too many wait.
@@ -158,11 +167,15 @@ impl Reads {
     {
         let reply = Reply::new(done);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let (pool, patience) = (self.pool.clone(), self.patience);
+        let (pool, patience, is_failing) = (self.pool.clone(), self.patience, Arc::clone(&self.is_failing));
         self.runtime.spawn(async move {
             let outcome = run(&pool, patience, read).await;
             drop(place);
-            reply.send(outcome);
+            if outcome.is_ok() && is_failing.load(Ordering::Relaxed) {
+                is_failing.store(false, Ordering::Relaxed);
+                tracing::info!("reads succeed again");
+            }
+            reply.send(outcome.map_err(|error| judge(error, &is_failing)));
         });
     }
 
@@ -173,33 +186,55 @@ impl Reads {
     }
 }
 
-fn unavailable(error: impl Display) -> StoreError {
-    tracing::warn!(%error, "cannot read");
+/// What the caller gets to know of a failure.
+fn judge(failure: Failure, is_failing: &AtomicBool) -> StoreError {
+    match failure {
+        Failure::Read(ReadError::Refused(error)) => return error,
+        Failure::Read(error @ ReadError::Corrupt(_)) => tracing::error!(%error, "cannot read"),
+        failure @ (Failure::Read(ReadError::Postgres(_)) | Failure::Pool(_) | Failure::Timeout) => {
+            if is_failing.swap(true, Ordering::Relaxed) {
+                tracing::debug!(error = %failure, "cannot read");
+            } else {
+                tracing::warn!(error = %failure, "cannot read; further failures are logged at debug level until a read succeeds");
+            }
+        }
+    }
     StoreError::Unavailable
 }
 
-async fn run<T, F>(pool: &Pool, patience: Duration, read: impl FnOnce(Arc<Object>) -> F) -> Result<T, StoreError>
+/// Why a read was not answered.
+enum Failure {
+    Read(ReadError),
+    Pool(PoolError),
+    Timeout,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Pool(PoolError::Backend(error)) => write!(f, "{}", super::error::text_of(error)),
+            Self::Pool(error) => error.fmt(f),
+            Self::Timeout => f.write_str("PostgreSQL does not answer"),
+        }
+    }
+}
+
+async fn run<T, F>(pool: &Pool, patience: Duration, read: impl FnOnce(Arc<Object>) -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, ReadError>>,
 {
-    let client = Arc::new(pool.get().await.map_err(unavailable)?);
+    let client = Arc::new(pool.get().await.map_err(Failure::Pool)?);
     let Ok(outcome) = timeout(patience, read(Arc::clone(&client))).await else {
         give_up(client);
-        return Err(unavailable("PostgreSQL does not answer"));
+        return Err(Failure::Timeout);
     };
-    outcome.map_err(|error| match error {
-        ReadError::Refused(error) => error,
-        ReadError::Postgres(error) => {
-            if error.verdict() == Verdict::Lost {
-                give_up(client);
-            }
-            unavailable(error)
-        }
-        error @ ReadError::Corrupt(_) => {
-            tracing::error!(%error, "cannot read");
-            StoreError::Unavailable
-        }
-    })
+    if let Err(ReadError::Postgres(error)) = &outcome
+        && error.verdict() == Verdict::Lost
+    {
+        give_up(client);
+    }
+    outcome.map_err(Failure::Read)
 }
 
 /// Closes the connection instead of giving it back to the pool: an answer may still come.

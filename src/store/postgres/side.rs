@@ -13,6 +13,7 @@ use super::batch::{FIND_INVITES, find_invites};
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
 use super::import;
+use super::lane::RECONNECT_PATIENCE;
 use super::rows::integer;
 use super::write::{Lookup, Reply};
 use crate::protocol::{UnixMillis, UserId};
@@ -109,7 +110,8 @@ async fn reconnect(connector: &Connector, queue: &mut mpsc::Receiver<Side>) -> O
     loop {
         let opening = async {
             sleep(PAUSE).await;
-            SideLink::open(connector).await
+            let opening = timeout(RECONNECT_PATIENCE, SideLink::open(connector)).await;
+            opening.unwrap_or(Err(PostgresOpenError::Timeout("connecting again")))
         };
         let mut refused = Vec::new();
         let refusing = async {
