@@ -58,8 +58,8 @@ Examples:
   PARLOR_DATABASE=postgres://owner:secret@db/chat parlor migrate --database-schema parlor";
 
 const IMPORT_EXAMPLES: &str = "\
-Stop the server, import, and start it with --database postgres://… and the same --data, where the file invite.key is:
-from it follow the invite codes. Interrupted, it goes on when it is run again. No server may use the schema meanwhile.
+Stop the server, import, and start it with --database postgres://… and the same --data: the invite codes follow from the
+file invite.key in it. Interrupted, it goes on when it is run again. No server may use the schema meanwhile.
 
 Examples:
   PARLOR_DATABASE=postgres://owner:secret@db/chat parlor import sqlite:/var/lib/parlor/parlor.db

@@ -392,7 +392,12 @@ async fn an_import_that_was_killed_goes_on_where_it_was() {
 }
 
 /// What is done to the copy, what undoes it, and what the check says of it.
-const MEDDLING: [(&str, &str, &str); 13] = [
+const MEDDLING: [(&str, &str, &str); 14] = [
+    (
+        "UPDATE meta SET value = 'x' || value WHERE key = 'epoch'",
+        "UPDATE meta SET value = substr(value, 2) WHERE key = 'epoch'",
+        "another epoch",
+    ),
     (
         "UPDATE log SET content = 'X' || content WHERE kind = 0",
         "UPDATE log SET content = substr(content, 2)",
