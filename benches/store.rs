@@ -86,9 +86,12 @@ fn create(store: &dyn Store, count: u64) -> Vec<ConversationId> {
             invite: None,
             created_at: UnixMillis::new(number),
         };
-        store.create_conversation(new, Box::new(move |outcome| done.send(outcome).expect("waits")));
+        store.create_conversation(new, Box::new(move |outcome| done.send((number, outcome)).expect("waits")));
     }
-    (0..count).map(|_| created.recv().expect("answers").expect("created").conversation).collect()
+    let mut all: Vec<_> = (0..count).map(|_| created.recv().expect("answers")).collect();
+    // Different conversations may be answered in any order.
+    all.sort_unstable_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, outcome)| outcome.expect("created").conversation).collect()
 }
 
 fn member(conversation: u64, side: u64) -> UserId {
