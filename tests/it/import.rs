@@ -271,6 +271,7 @@ async fn a_finished_import_does_nothing_and_others_are_not_mixed_in() {
     assert_fails(&it.import("other.db", &[]).await, "another database was imported");
 
     let used = Move { schema: fresh_schema(), ..it };
+    assert_fails(&used.import("other.db", &["--check-only"]).await, "nothing was imported");
     let server = used.on_postgres().await;
     group(&mut Client::login(&server, "ada").await, &[]).await;
     drop(server);

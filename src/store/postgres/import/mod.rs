@@ -52,6 +52,8 @@ pub(crate) enum PostgresImportError {
     Statement(PostgresError),
     /// A row holds something that the server did not write.
     Corrupt(&'static str),
+    /// There is nothing to compare with.
+    NoSchema,
     /// Another import into the schema is going on.
     Locked,
 }
@@ -92,6 +94,7 @@ impl std::fmt::Display for PostgresImportError {
                 write!(f, "PostgreSQL failed: {error}; see that it runs and has room, then run the same command again")
             }
             Self::Corrupt(what) => write!(f, "the target holds no valid {what}; drop the schema and import again"),
+            Self::NoSchema => f.write_str("nothing was imported into the schema, or by another version; leave out --check-only"),
             Self::Locked => f.write_str("another import into this schema is going on; wait for its end"),
         }
     }
@@ -117,6 +120,9 @@ impl PostgresImport {
                 migrate::migrate(&connector, &server.schema).await?;
             }
             let link = connector.connect().await?;
+            if !migrate::is_current(&link.client, &server.schema).await? {
+                return Err(PostgresImportError::NoSchema);
+            }
             link.client.batch_execute(&format!("SET statement_timeout = {}", PATIENCE.as_millis())).await?;
             let lock = "SELECT pg_try_advisory_lock($1, hashtext($2))";
             let row = link.client.query_one(lock, &[&LOCK_CLASS, &server.schema.as_str()]).await?;
