@@ -1,9 +1,9 @@
 //! One transaction: a lane's writes, in one round trip and with one commit.
 
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
-use super::super::{InviteHash, NewMessage, StoreLimits};
+use super::super::{NewMessage, StoreLimits};
 use super::append::{APPEND, Appends};
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError};
@@ -195,25 +195,4 @@ impl<'a> Request<'a> {
         }
         Ok(())
     }
-}
-
-/// Finds the conversations of invite codes.
-pub(super) const FIND_INVITES: &str = "SELECT invite, id FROM conversations WHERE invite = ANY ($1)";
-
-/// The conversation of each code, where there is one.
-pub(super) async fn find_invites(
-    client: &Client,
-    statement: &Statement,
-    invites: &[&InviteHash],
-) -> Result<Vec<Option<ConversationId>>, ReadError> {
-    let bytes: Vec<&[u8]> = invites.iter().map(|invite| &invite[..]).collect();
-    let rows = client.query(statement, &[&bytes]).await?;
-    let mut found = vec![None; invites.len()];
-    for row in &rows {
-        let (invite, id) = (rows::invite(row, 0)?, rows::conversation_id(row, 1)?);
-        for (place, _) in invites.iter().enumerate().filter(|(_, asked)| Some(***asked) == invite) {
-            found[place] = Some(id);
-        }
-    }
-    Ok(found)
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::Statement;
+use tokio_postgres::{Client, Statement};
 
-use super::batch::{FIND_INVITES, find_invites};
+use super::super::InviteHash;
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
 use super::import;
 use super::lane::RECONNECT_PATIENCE;
-use super::rows::integer;
+use super::rows::{self, integer};
 use super::write::{Lookup, Reply};
-use crate::protocol::{UnixMillis, UserId};
+use crate::protocol::{ConversationId, UnixMillis, UserId};
 
 /// Most of what waits here. Logins and last-seen times come in bursts.
 const MAX_QUEUED: usize = 16_384;
@@ -31,6 +31,9 @@ pub(super) const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM u
 pub(super) const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at";
 pub(super) const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
+
+/// Finds the conversations of invite codes.
+pub(super) const FIND_INVITES: &str = "SELECT invite, id FROM conversations WHERE invite = ANY ($1)";
 
 /// What is done here. Dropping it refuses it.
 pub(super) enum Side {
@@ -168,6 +171,24 @@ async fn look_up(link: &SideLink, lookups: Vec<Lookup>) -> bool {
             true
         }
     }
+}
+
+/// The conversation of each code, where there is one.
+async fn find_invites(
+    client: &Client,
+    statement: &Statement,
+    invites: &[&InviteHash],
+) -> Result<Vec<Option<ConversationId>>, ReadError> {
+    let bytes: Vec<&[u8]> = invites.iter().map(|invite| &invite[..]).collect();
+    let rows = client.query(statement, &[&bytes]).await?;
+    let mut found = vec![None; invites.len()];
+    for row in &rows {
+        let (invite, id) = (rows::invite(row, 0)?, rows::conversation_id(row, 1)?);
+        for (place, _) in invites.iter().enumerate().filter(|(_, asked)| Some(***asked) == invite) {
+            found[place] = Some(id);
+        }
+    }
+    Ok(found)
 }
 
 type Name = (UserId, Arc<str>, Reply<()>);

@@ -2,9 +2,10 @@
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::super::batch::{ADD_USERS, FIND_INVITES, LOCK_CONVERSATIONS, LOCK_USERS};
+use super::super::batch::{ADD_USERS, LOCK_CONVERSATIONS, LOCK_USERS};
 use super::super::connect::Connector;
 use super::super::members::MARK;
+use super::super::side::FIND_INVITES;
 use super::super::{append, reads};
 use super::*;
 
