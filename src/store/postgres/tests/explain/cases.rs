@@ -1,10 +1,10 @@
 //! Every statement of the store, with values that make it work.
 
 use super::super::super::append::APPEND;
-use super::super::super::batch::{ADD_USERS, FIND_INVITES, LOCK_CONVERSATIONS, LOCK_USERS};
+use super::super::super::batch::{ADD_USERS, LOCK_CONVERSATIONS, LOCK_USERS};
 use super::super::super::members::{CREATE, JOIN, LEAVE, MARK};
 use super::super::super::reads::{EVENTS, MESSAGES_AFTER, MESSAGES_BEFORE, PAGE, ROOM, ROOM_MEMBERS, ROOM_RECENT, VIEW};
-use super::super::super::side::{CHECK, PUT_LAST_SEEN, PUT_NAMES};
+use super::super::super::side::{CHECK, FIND_INVITES, PUT_LAST_SEEN, PUT_NAMES};
 use super::content::{BURST, Content, LARGE, LARGE_MEMBERS};
 
 /// One statement with its values.
