@@ -1,4 +1,4 @@
-//! The commands that are done when they have printed something: `parlor token`, `parlor migrate` and `parlor config check`.
+//! The commands that are done when they have printed something: `parlor token`, `parlor migrate`, `parlor import` and `parlor config check`.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth::Minter;
-use crate::cli::{MigrateArgs, ServeArgs, TokenArgs};
-use crate::config::{Config, ConfigFaults, database_to_migrate, secret_for_tokens};
+use crate::cli::{ImportArgs, MigrateArgs, ServeArgs, TokenArgs};
+use crate::config::{Config, ConfigFaults, database_to_migrate, databases_of_import, secret_for_tokens};
+use crate::import::{self, ImportConfig, ImportError, Outcome, Progress};
 use crate::protocol::{UnixMillis, UserId};
 use crate::server::{self, StartError};
 
@@ -23,6 +24,8 @@ pub enum CommandError {
     Sub(String),
     /// The database cannot be opened or changed.
     Database(StartError),
+    /// An import failed. Its text says what to do.
+    Import(Box<dyn std::error::Error>),
     /// The output could not be written.
     Output(io::Error),
 }
@@ -33,6 +36,7 @@ impl fmt::Display for CommandError {
             Self::Config(faults) => faults.fmt(f),
             Self::Sub(sub) => write!(f, "--sub: {sub} is too long for a user id; give a shorter one"),
             Self::Database(error) => error.fmt(f),
+            Self::Import(error) => error.fmt(f),
             Self::Output(error) => write!(f, "the output could not be written: {error}"),
         }
     }
@@ -43,6 +47,12 @@ impl std::error::Error for CommandError {}
 impl From<ConfigFaults> for CommandError {
     fn from(faults: ConfigFaults) -> Self {
         Self::Config(faults)
+    }
+}
+
+impl From<ImportError> for CommandError {
+    fn from(error: ImportError) -> Self {
+        Self::Import(Box::new(error))
     }
 }
 
@@ -87,6 +97,31 @@ pub fn migrate(args: &MigrateArgs, out: &mut impl Write) -> Result<(), CommandEr
     Ok(out.flush()?)
 }
 
+/// Moves a SQLite database into PostgreSQL, or only compares the two, and prints what came of it.
+///
+/// # Errors
+/// When the configuration has faults, a database cannot be used, the two differ, or `out` takes no more.
+pub fn import(args: &ImportArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let (source, target) = databases_of_import(args)?;
+    let config = ImportConfig { source, target };
+    let (from, to) = (config.source.display(), &config.target);
+    let to = format!("{}, schema {}", to.url, to.schema);
+    let mut progress = Progress::new();
+    if args.check_only {
+        let totals = import::check(&config, &mut progress)?;
+        writeln!(out, "{to}: has all that sqlite:{from} has, and nothing else: {totals}")?;
+        return Ok(out.flush()?);
+    }
+    match import::run(&config, &mut progress)? {
+        Outcome::Imported(totals) => {
+            writeln!(out, "{to}: has all that sqlite:{from} has: {totals}; everything was read back and compared")?;
+            writeln!(out, "The invite codes follow from the file invite.key in --data: the server needs that very file on")?;
+        }
+        Outcome::WasImported => writeln!(out, "{to}: sqlite:{from} was imported before; there is nothing to do")?,
+    }
+    Ok(out.flush()?)
+}
+
 /// Prints the configuration that `serve` would have, without secrets. Makes nothing.
 ///
 /// # Errors
@@ -104,7 +139,7 @@ pub fn finish(outcome: Result<(), CommandError>) -> ExitCode {
     let code = match &error {
         CommandError::Output(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
         CommandError::Config(_) | CommandError::Sub(_) => ExitCode::from(EXIT_CONFIG),
-        CommandError::Database(_) | CommandError::Output(_) => ExitCode::FAILURE,
+        CommandError::Database(_) | CommandError::Import(_) | CommandError::Output(_) => ExitCode::FAILURE,
     };
     // With standard error gone there is no one left to tell.
     let _ = writeln!(io::stderr(), "parlor: {error}");
@@ -129,7 +164,7 @@ mod tests {
     fn token_args(args: &[&str]) -> TokenArgs {
         match Cli::parse_from(["parlor", "token"].iter().chain(args)).command {
             Command::Token(args) => *args,
-            Command::Serve(_) | Command::Migrate(_) | Command::Config(_) => panic!("not token"),
+            Command::Serve(_) | Command::Migrate(_) | Command::Import(_) | Command::Config(_) => panic!("not token"),
         }
     }
 

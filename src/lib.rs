@@ -20,6 +20,7 @@ pub mod worker;
 
 mod http;
 
+mod import;
 pub mod server;
 
 pub mod commands;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     match cli::parse().command {
         Command::Token(args) => commands::finish(commands::token(&args, &mut out)),
         Command::Migrate(args) => commands::finish(commands::migrate(&args, &mut out)),
+        Command::Import(args) => commands::finish(commands::import(&args, &mut out)),
         Command::Config(ConfigCommand::Check(args)) => commands::finish(commands::config_check(&args, &mut out)),
         Command::Serve(args) => match Config::from_args(&args) {
             Ok(config) => serve(&config, &mut out),

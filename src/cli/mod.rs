@@ -57,6 +57,16 @@ Examples:
   parlor migrate --database sqlite:/var/lib/parlor/parlor.db
   PARLOR_DATABASE=postgres://owner:secret@db/chat parlor migrate --database-schema parlor";
 
+const IMPORT_EXAMPLES: &str = "\
+Stop the server, import, and start it with --database postgres://… and the same --data: the invite codes follow from the
+file invite.key in it. Interrupted, it goes on when it is run again. No server may use the schema meanwhile.
+
+Examples:
+  PARLOR_DATABASE=postgres://owner:secret@db/chat parlor import sqlite:/var/lib/parlor/parlor.db
+  PARLOR_DATABASE=postgres://owner:secret@db/chat parlor import sqlite:/var/lib/parlor/parlor.db --check-only
+
+Exit codes: 0 everything is there, 1 failed, or source and target differ, 2 wrong usage, 78 wrong configuration.";
+
 /// A chat server: one WebSocket for each client carries everything.
 #[derive(Debug, Parser)]
 #[command(name = "parlor", version, about, after_help = EXAMPLES, max_term_width = 120)]
@@ -75,6 +85,8 @@ pub enum Command {
     Token(Box<TokenArgs>),
     /// Bring a database's schema up to date, as `serve` does when it starts, and stop.
     Migrate(Box<MigrateArgs>),
+    /// Move a SQLite database into PostgreSQL, and compare the two.
+    Import(Box<ImportArgs>),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -186,6 +198,21 @@ pub struct MigrateArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// The database.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// Everything that `parlor import` takes.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// The database to read: `sqlite:PATH`. No server may have it open
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// Compare only, and change nothing
+    #[arg(long)]
+    pub check_only: bool,
+    /// The database to fill.
     #[command(flatten)]
     pub storage: StorageArgs,
 }

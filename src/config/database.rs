@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ConfigFaults;
-use crate::cli::{MigrateArgs, Span, StorageArgs};
+use crate::cli::{ImportArgs, MigrateArgs, SecretText, Span, StorageArgs};
 use crate::store::{DatabaseServer, SchemaName, ServerUrl};
 
 /// Most connections that read: more than PostgreSQL takes unless it is told to.
@@ -48,6 +48,36 @@ pub fn database_to_migrate(args: &MigrateArgs) -> Result<Database, ConfigFaults>
     }
 }
 
+/// The SQLite file that `parlor import` reads, and the schema that it fills.
+///
+/// # Errors
+/// Every fault.
+pub fn databases_of_import(args: &ImportArgs) -> Result<(PathBuf, DatabaseServer), ConfigFaults> {
+    let mut faults = ConfigFaults::default();
+    let source = sqlite_path(&args.source);
+    if source.is_none() {
+        faults.add("SOURCE", "only SQLite databases can be imported".to_owned(), "write sqlite:PATH");
+    }
+    let target = match args.storage.database.as_ref().map(SecretText::expose) {
+        Some(url) if ServerUrl::has_scheme(url) => postgres(url, &args.storage, &mut faults),
+        _ => {
+            let remedy = "write postgres://USER:PASSWORD@HOST/DATABASE";
+            faults.add("--database", "it is to name the PostgreSQL database to fill".to_owned(), remedy);
+            None
+        }
+    };
+    match (source, target) {
+        (Some(source), Some(target)) if faults.is_empty() => Ok((source, target)),
+        _ => Err(faults),
+    }
+}
+
+/// The file of `sqlite:PATH`. Both that and `sqlite://PATH` are in use elsewhere.
+fn sqlite_path(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest))?;
+    (!path.is_empty() && path != ":memory:").then(|| PathBuf::from(path))
+}
+
 /// The database; `None` after a fault.
 pub(super) fn checked(args: &StorageArgs, data: &Path, faults: &mut ConfigFaults) -> Option<Database> {
     const REMEDY: &str = "write sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE, or memory: to keep nothing";
@@ -59,15 +89,12 @@ pub(super) fn checked(args: &StorageArgs, data: &Path, faults: &mut ConfigFaults
     if ServerUrl::has_scheme(url) {
         return postgres(url, args, faults).map(|server| Database::Postgres(Box::new(server)));
     }
-    // Both sqlite:PATH and sqlite://PATH are in use elsewhere.
-    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-    let Some(path) = path.filter(|path| !path.is_empty() && *path != ":memory:") else {
+    let Some(path) = sqlite_path(url) else {
         // The URL may hold a password, so that only its scheme is shown.
         let scheme = url.split_once(':').map_or("it", |(scheme, _)| scheme);
         faults.add("--database", format!("{scheme:?} is no database that this version knows, or names no file"), REMEDY);
         return None;
     };
-    let path = PathBuf::from(path);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.is_dir() {
         faults.add("--database", format!("{} is a directory", path.display()), "name a file in it");

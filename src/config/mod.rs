@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use rustix::fs::Access;
 
 pub use crate::cli::{LogFormat, LogLevel};
-pub use database::{Database, database_to_migrate};
+pub use database::{Database, database_to_migrate, databases_of_import};
 pub use faults::{ConfigFaults, Fault};
 pub use keys::secret_for_tokens;
 pub use origin::{OriginPolicy, is_loopback};

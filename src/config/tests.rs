@@ -45,7 +45,7 @@ impl Setup {
     fn serve_args(&self) -> ServeArgs {
         match Cli::parse_from(&self.args).command {
             Command::Serve(args) => *args,
-            Command::Token(_) | Command::Migrate(_) | Command::Config(_) => panic!("not serve"),
+            Command::Token(_) | Command::Migrate(_) | Command::Import(_) | Command::Config(_) => panic!("not serve"),
         }
     }
 

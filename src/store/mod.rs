@@ -25,12 +25,13 @@
 //! - **Order of members** is that of joining; the first ones in the order in which they were given.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 mod database_server;
 mod digest;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
+pub(crate) mod transfer;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ mod hostile_frames;
 mod hostile_load;
 mod http;
 mod idempotency;
+mod import;
 mod loadgen;
 mod matrix;
 mod postgres;

@@ -34,6 +34,8 @@ pub enum PostgresOpenError {
         /// The last one that is known here.
         known: i32,
     },
+    /// Something is imported into the schema.
+    Importing,
     /// The file with the trusted authorities cannot be used.
     Roots {
         /// Which, or the system's.
@@ -70,6 +72,9 @@ impl fmt::Display for PostgresOpenError {
             Self::Newer { found, known } => write!(
                 f,
                 "the schema has version {found}, and this server knows {known} at most; run the newer server, or restore a backup"
+            ),
+            Self::Importing => f.write_str(
+                "an import into this schema is not finished: run `parlor import` with the same source again, or drop the schema",
             ),
             Self::Roots { path: Some(path), problem } => {
                 write!(f, "the certificates in {} cannot be used: {problem}; check sslrootcert", path.display())

@@ -52,6 +52,12 @@ async fn migrate_locked(client: &mut Client, schema: &SchemaName, runner: Runner
     Ok(report.applied_migrations().iter().map(name).collect())
 }
 
+/// Whether the schema is there and of the version that is known here.
+pub(super) async fn is_current(client: &Client, schema: &SchemaName) -> Result<bool, PostgresOpenError> {
+    let known = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
+    Ok(known == Some(version(client, schema).await?))
+}
+
 /// The version that the schema has; 0 for one that is empty or not there.
 async fn version(client: &Client, schema: &SchemaName) -> Result<i32, PostgresOpenError> {
     let failed = |error: tokio_postgres::Error| PostgresOpenError::Schema(PostgresError::from(error));

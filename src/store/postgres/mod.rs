@@ -9,6 +9,7 @@ mod append;
 mod batch;
 mod connect;
 mod error;
+mod import;
 mod lane;
 mod members;
 mod migrate;
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use self::error::{PostgresError, PostgresOpenError};
+pub(crate) use self::import::{Access, Compare, PostgresImport, PostgresImportError};
 
 use self::batch::WriterLink;
 use self::connect::Connector;
@@ -240,4 +242,4 @@ impl Store for PostgresStore {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

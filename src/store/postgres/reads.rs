@@ -105,7 +105,7 @@ pub(super) const EVENTS: &str = concat!(
      WHERE c.id = $1 ORDER BY l.seq"
 );
 
-const ROOM: &str = concat!(
+pub(super) const ROOM: &str = concat!(
     "SELECT c.kind, c.title, c.created_at, c.invite, c.head, ",
     log_columns!(),
     " FROM conversations c LEFT JOIN log l ON l.conversation = c.number AND l.seq = c.last_message_seq WHERE c.id = $1"

@@ -16,9 +16,9 @@ macro_rules! log_columns {
 }
 pub(super) use log_columns;
 
-const MESSAGE: i16 = 0;
-const MEMBER_JOINED: i16 = 1;
-const MEMBER_LEFT: i16 = 2;
+pub(super) const MESSAGE: i16 = 0;
+pub(super) const MEMBER_JOINED: i16 = 1;
+pub(super) const MEMBER_LEFT: i16 = 2;
 
 /// How far [`IdTime`]'s bits are shifted for a period: 2^22 milliseconds, 70 minutes. The longer, the rarer the rows of all members
 /// change; the shorter, the fewer conversations share the period in which a page ends.
@@ -60,6 +60,13 @@ pub(super) fn kind_column(kind: ConversationKind) -> i16 {
     match kind {
         ConversationKind::Direct => 0,
         ConversationKind::Group => 1,
+    }
+}
+
+pub(super) fn role_column(role: Role) -> i16 {
+    match role {
+        Role::Owner => 0,
+        Role::Member => 1,
     }
 }
 

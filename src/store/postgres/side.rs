@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Statement};
 use super::super::InviteHash;
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
+use super::import;
 use super::lane::RECONNECT_PATIENCE;
 use super::rows::{self, integer};
 use super::write::{Lookup, Reply};
@@ -25,11 +26,11 @@ const MAX_ROUND: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Sorted by id, as all locks of users are taken.
-const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM unnest($1::text[], $2::text[])
+pub(super) const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM unnest($1::text[], $2::text[])
     ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE users.name IS DISTINCT FROM excluded.name";
-const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
+pub(super) const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at";
-const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
+pub(super) const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
 
 /// Finds the conversations of invite codes.
 pub(super) const FIND_INVITES: &str = "SELECT invite, id FROM conversations WHERE invite = ANY ($1)";
@@ -55,6 +56,7 @@ impl SideLink {
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
         let client = &link.client;
+        import::expect_finished(client).await?;
         let prepared = tokio::try_join!(
             client.prepare(FIND_INVITES),
             client.prepare(PUT_NAMES),

@@ -8,6 +8,7 @@
 
 #[doc(hidden)]
 pub mod bench;
+mod export;
 mod fold;
 mod journal;
 mod open;
@@ -25,6 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use self::export::SqliteExport;
 pub use self::open::SqliteOpenError;
 use self::overlay::Overlay;
 use self::queue::{Queue, Taken};

@@ -52,6 +52,13 @@ pub enum SqliteOpenError {
     },
     /// The schema could not be brought up to date.
     Schema(Box<refinery::Error>),
+    /// The schema has another version, and the database is only to be read.
+    Version {
+        /// Its version.
+        found: i32,
+        /// The one that can be read here.
+        known: i32,
+    },
     /// The journal holds something that the server did not write.
     Journal,
     /// The system has no randomness for the epoch.
@@ -81,6 +88,14 @@ impl fmt::Display for SqliteOpenError {
                 f,
                 "cannot bring the database's schema up to date: {source}; if a newer server wrote it, run that one or restore a backup"
             ),
+            Self::Version { found, known } if found > known => {
+                write!(f, "the database's schema has version {found}, and this program knows {known} at most; take the newer one")
+            }
+            Self::Version { found, known } => write!(
+                f,
+                "the database's schema has version {found} and not {known}; bring it up to date with `parlor migrate --database \
+                 sqlite:PATH`"
+            ),
             Self::Journal => write!(f, "the database's journal is damaged; restore a backup"),
             Self::Random => write!(f, "the system's random generator does not answer; check that /dev/urandom is there"),
             Self::Sqlite(source) => {
@@ -99,7 +114,7 @@ impl std::error::Error for SqliteOpenError {
             Self::File { source, .. } => Some(source),
             Self::Schema(source) => Some(source),
             Self::Sqlite(source) => Some(source),
-            Self::Locked { .. } | Self::Setting { .. } | Self::Journal | Self::Random => None,
+            Self::Locked { .. } | Self::Setting { .. } | Self::Version { .. } | Self::Journal | Self::Random => None,
         }
     }
 }
@@ -143,10 +158,26 @@ pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Database, Sqli
 
 fn migrate(writer: &mut Connection) -> Result<Migrated, SqliteOpenError> {
     let runner = embedded::migrations::runner();
-    let version = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let version = known_version();
     let report = runner.run(writer).map_err(|source| SqliteOpenError::Schema(Box::new(source)))?;
     let name = |migration: &refinery::Migration| format!("V{} {}", migration.version(), migration.name());
     Ok(Migrated { applied: report.applied_migrations().iter().map(name).collect(), version })
+}
+
+/// The database for somebody who only reads it while no server has it open. Nothing in it is changed, not even its version.
+pub(super) fn open_to_read(path: &Path, busy_timeout: Duration) -> Result<(Connection, File), SqliteOpenError> {
+    // The lock file of a database that is not there would be left behind.
+    std::fs::metadata(path).map_err(|source| SqliteOpenError::File { path: path.to_owned(), source })?;
+    let lock = lock(path)?;
+    let reader = open_reader(path, busy_timeout)?;
+    let known = known_version();
+    let found = reader.query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))?;
+    if found == known { Ok((reader, lock)) } else { Err(SqliteOpenError::Version { found, known }) }
+}
+
+/// The newest version of the schema.
+fn known_version() -> i32 {
+    embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
 }
 
 /// A connection that only reads, next to the writer's. It has read, and so holds every file descriptor that it will need: SQLite

@@ -105,6 +105,11 @@ impl Overlay {
         self.conversations.get(&conversation)
     }
 
+    /// Every tail, in no order.
+    pub(super) fn tails(&self) -> impl Iterator<Item = (ConversationId, &Unfolded)> {
+        self.conversations.iter().map(|(id, tail)| (*id, tail))
+    }
+
     /// The sender's message with that client message id, if it is in a tail.
     pub(super) fn by_client_id(&self, digest: i64, conversation: ConversationId, key: (&UserId, &str)) -> Option<&Arc<Message>> {
         self.by_client_id.find(digest, conversation, key)

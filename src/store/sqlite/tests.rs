@@ -7,9 +7,12 @@ use std::sync::mpsc::channel;
 
 use tempfile::TempDir;
 
+use rusqlite::Connection;
+
 use super::super::contract::model::Model;
 use super::super::contract::random::{Random, compare_all, run_burst, with_seeds};
 use super::super::contract::{LIMITS, Subject, at_seq, call, contract_tests, group, outcome, start, text, text_as, user};
+use super::super::transfer::{Position, Row, Source};
 use super::*;
 
 fn open(path: &Path) -> SqliteStore {
@@ -123,6 +126,72 @@ fn a_crash_between_folds_loses_and_repeats_nothing() {
 #[test]
 fn a_crash_after_folding_loses_and_repeats_nothing() {
     survives_crashes(FOLDED);
+}
+
+/// Everything that an export gives, in pages of so many rows.
+fn exported(path: &Path, page_rows: usize) -> (Source, Vec<Row>) {
+    let export = SqliteExport::open(path).expect("opens");
+    let (mut all, mut position) = (Vec::new(), Position::START);
+    while position != Position::End {
+        assert_eq!(export.rows_until(&position).expect("counted"), all.len() as u64, "{position}");
+        let (rows, next) = export.page(position, page_rows, usize::MAX).expect("a page");
+        assert!(rows.len() <= page_rows);
+        all.extend(rows);
+        position = next;
+    }
+    let source = export.source().expect("counted");
+    assert_eq!((export.rows_until(&position).expect("counted"), source.totals.rows()), (all.len() as u64, all.len() as u64));
+    (source, all)
+}
+
+#[test]
+fn an_export_is_the_same_however_much_is_folded() {
+    with_seeds(4, |seed| {
+        for tuning in [NEVER_FOLDING, ALWAYS_FOLDING] {
+            let (mut random, mut model) = (Random::new(seed), Model::default());
+            let (_directory, path) = directory();
+            let store = SqliteStore::open_tuned(&path, LIMITS, tuning).expect("opens");
+            for _ in 0..60 {
+                run_burst(&mut random, &store, &mut model, 12);
+            }
+            drop(store);
+            let journaled = |path: &Path| -> i64 {
+                let database = Connection::open(path).expect("opens");
+                database.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).expect("counted")
+            };
+            assert!(journaled(&path) > 0 || tuning.fold_above_bytes == 0, "nothing was folded");
+            let unfolded = exported(&path, 7);
+            assert_eq!(exported(&path, 1), unfolded);
+            let store = SqliteStore::open_tuned(&path, LIMITS, FOLDED).expect("opens");
+            // A write to no conversation, after which everything is folded.
+            call(|done| store.put_last_seen(Vec::new(), done)).expect("written");
+            drop(store);
+            assert_eq!(journaled(&path), 0);
+            assert_eq!(exported(&path, 1_000), unfolded);
+        }
+    });
+}
+
+#[test]
+fn an_export_leaves_nothing_behind_and_refuses_what_it_cannot_read() {
+    let (directory, path) = directory();
+    assert!(matches!(SqliteExport::open(&path).err(), Some(SqliteOpenError::File { .. })));
+    assert_eq!(std::fs::read_dir(directory.path()).expect("listed").count(), 0);
+    let store = open(&path);
+    assert!(matches!(SqliteExport::open(&path).err(), Some(SqliteOpenError::Locked { .. })));
+    drop(store);
+    for version in [1, 99] {
+        let database = Connection::open(&path).expect("opens");
+        let sql = "DELETE FROM refinery_schema_history WHERE version > 1 AND ?1 = 1 OR version = 99";
+        database.execute(sql, [version]).expect("changed");
+        if version == 99 {
+            let sql = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (99, 'x', '', '0')";
+            database.execute(sql, []).expect("changed");
+        }
+        drop(database);
+        let refusal = SqliteExport::open(&path).err();
+        assert!(matches!(refusal, Some(SqliteOpenError::Version { found, .. }) if found == version), "{refusal:?}");
+    }
 }
 
 #[test]

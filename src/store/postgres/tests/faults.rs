@@ -63,12 +63,17 @@ impl Proxy {
         self.state.swallows.store(true, Ordering::SeqCst);
     }
 
+    /// Has answers come through again.
+    fn pass(&self) {
+        self.state.swallows.store(false, Ordering::SeqCst);
+    }
+
     /// Cuts every connection; those to come work.
     fn cut(&self) {
         for stream in self.state.open.lock().unwrap().drain(..) {
             stream.shutdown(Shutdown::Both).ok();
         }
-        self.state.swallows.store(false, Ordering::SeqCst);
+        self.pass();
     }
 }
 
@@ -97,7 +102,11 @@ impl Drop for Proxy {
 
 /// A store whose answers can be lost, and a look at what it has stored.
 fn behind_a_proxy() -> (Proxy, PostgresStore, Beside) {
-    let server = server_at(shared_url());
+    behind_a_proxy_for(Duration::from_secs(20))
+}
+
+fn behind_a_proxy_for(timeout: Duration) -> (Proxy, PostgresStore, Beside) {
+    let server = DatabaseServer { timeout, ..server_at(shared_url()) };
     let (proxy, url) = Proxy::new(shared_url());
     let through = DatabaseServer { url: ServerUrl::parse(&format!("{url}?sslmode=disable")).unwrap(), ..server.clone() };
     let store = open(&through);
@@ -148,6 +157,26 @@ fn a_message_that_did_not_arrive_is_sent_again() {
     beside.run("COMMIT");
     assert_eq!(outcome(&answer).map(|appended| (appended.message.seq, appended.duplicate)), Ok((at_seq(1), false)));
     assert_eq!(beside.number("SELECT count(*) FROM log"), 1);
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_asked_again() {
+    let (proxy, store, beside) = behind_a_proxy_for(Duration::from_secs(1));
+    let conversation = call(|done| store.create_conversation(group(&["ann", "bob"], None), done)).unwrap().conversation;
+    call(|done| store.open_room(conversation, 1, done)).unwrap();
+    proxy.swallow();
+    let append = start(|done| store.append_message(text(conversation, "ann", "x"), done));
+    let read = start(|done| store.open_room(conversation, 1, done));
+    assert_eq!(outcome(&read).err(), Some(StoreError::Unavailable));
+    until("the message is stored", || beside.number("SELECT count(*) FROM log") == 1);
+    until("what comes in is refused", || {
+        let another = start(|done| store.mark_read(conversation, user("bob"), at_seq(1), done));
+        another.recv_timeout(Duration::from_millis(50)).is_ok_and(|outcome| outcome.is_err())
+    });
+    proxy.pass();
+    assert_eq!(outcome(&append).map(|appended| (appended.message.seq, appended.duplicate)), Ok((at_seq(1), false)));
+    until("reads and writes work", || call(|done| store.check(done)).is_ok());
+    assert_eq!(call(|done| store.open_room(conversation, 9, done)).unwrap().recent.len(), 1);
 }
 
 #[test]

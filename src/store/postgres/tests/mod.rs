@@ -2,6 +2,7 @@
 
 #[path = "../../../../tests/it/support/cluster.rs"]
 mod cluster;
+mod explain;
 mod faults;
 mod nodes;
 mod pages;
@@ -13,10 +14,11 @@ use std::time::Duration;
 use super::super::contract::{LIMITS, Subject, contract_tests};
 use super::super::{SchemaName, ServerUrl};
 use super::*;
-use cluster::{Cluster, fresh_schema, shared_url};
+pub(crate) use cluster::shared_url;
+use cluster::{Cluster, fresh_schema};
 
 /// A schema that nobody else has, on the server with this URL.
-fn server_at(url: &str) -> DatabaseServer {
+pub(crate) fn server_at(url: &str) -> DatabaseServer {
     DatabaseServer {
         url: ServerUrl::parse(&format!("{url}?sslmode=disable")).unwrap(),
         schema: SchemaName::parse(&fresh_schema()).unwrap(),
