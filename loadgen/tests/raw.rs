@@ -33,7 +33,7 @@ fn tokens_file() -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tokens");
     let text: String = (0..USERS).map(|user| token_of(user) + "\n").collect();
     // Every test writes the same; a rename is atomic, so none reads half a file.
-    let own = path.with_extension(format!("{:?}", std::thread::current().id()));
+    let own = path.with_extension(format!("{}-{:?}", std::process::id(), std::thread::current().id()));
     std::fs::write(&own, text).unwrap();
     std::fs::rename(&own, &path).unwrap();
     path
