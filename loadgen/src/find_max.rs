@@ -15,6 +15,7 @@ use crate::results::gates::Threshold;
 use crate::results::table::Table;
 use crate::results::{json, units};
 use crate::run::run_at;
+use crate::say;
 use crate::tokens;
 
 /// How fast the rate grows until something breaks.
@@ -110,7 +111,14 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<ExitCode, Fault> {
     let mut steps: Vec<(f64, Step, Outcome)> = Vec::new();
     while let Some(rate) = search.next.filter(|_| steps.len() < MAX_STEPS) {
         live.phase(&format!("step {}: {} a second", steps.len() + 1, units::rate(rate)));
-        let outcome = run_at(load, &tokens, &options.threshold, (rate, options.step), &mut live)?;
+        let outcome = match run_at(load, &tokens, &options.threshold, (rate, options.step), &mut live) {
+            Ok(outcome) => outcome,
+            Err(fault) => {
+                live.finish();
+                report(&steps, &search)?;
+                return Err(fault);
+            }
+        };
         let step = judge(&outcome, rate);
         let ends = matches!(step, Step::Void(_) | Step::Broken);
         search.note(rate, step == Step::Held);
@@ -137,9 +145,10 @@ fn judge(outcome: &Outcome, rate: f64) -> Step {
         }
         Verdict::Passed => {}
     }
-    let due = outcome.counts.due as f64;
-    if (outcome.counts.acked as f64) < due * ACHIEVED {
-        let answered = outcome.counts.acked as f64 / outcome.seconds.max(f64::MIN_POSITIVE);
+    // Both of the messages that were due in the window, whenever they were answered.
+    let answered = outcome.metrics.get(&Metric::Ack).map_or(0, |summary| summary.count) as f64;
+    if answered < outcome.counts.due as f64 * ACHIEVED {
+        let answered = answered / outcome.seconds.max(f64::MIN_POSITIVE);
         return Step::Broke(format!("only {} of {} a second were answered", units::rate(answered), units::rate(rate)));
     }
     Step::Held
@@ -183,9 +192,9 @@ fn report(steps: &[(f64, Step, Outcome)], search: &Search) -> Result<(), Fault> 
         ]);
     }
     for line in table.lines("") {
-        println!("{line}");
+        say::line(&line)?;
     }
-    println!("\n{}", conclusion(steps, search));
+    say::line(&format!("\n{}", conclusion(steps, search)))?;
     if let Some((.., outcome)) = steps.iter().find(|(_, step, _)| *step == Step::Broken) {
         crate::results::terminal::print(outcome)?;
     }

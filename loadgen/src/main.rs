@@ -13,6 +13,7 @@ mod procfs;
 mod raw;
 mod results;
 mod run;
+mod say;
 mod selftest;
 mod tokens;
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::fault::Fault;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Gate, Outcome, Verdict};
 use crate::people::cli::{LoadOptions, command_line, parse_rate, parse_time};
 use crate::people::conduct::{Run, conduct};
 use crate::people::live::Live;
 use crate::results::gates::Threshold;
 use crate::results::{annotations, baseline, files, json, terminal};
-use crate::tokens;
+use crate::{say, tokens};
 
 /// How many values a metric needs before a threshold on it can end a run early: the first few say little.
 const ENOUGH_TO_GIVE_UP: u64 = 1_000;
@@ -67,8 +67,7 @@ impl GateOptions {
     /// Whether a run that stands so need not go on.
     fn give_up(&self, so_far: &Outcome) -> bool {
         let enough = so_far.metrics.values().any(|summary| summary.count >= ENOUGH_TO_GIVE_UP);
-        self.abort_on_fail
-            && (so_far.verifier.breaches > 0 || enough && self.threshold.iter().any(|threshold| threshold.is_lost(so_far)))
+        so_far.verifier.breaches > 0 || enough && self.threshold.iter().any(|threshold| threshold.is_lost(so_far))
     }
 }
 
@@ -89,14 +88,26 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         void: load.void_limits(),
         command: command_line(std::env::args()),
         url: load.url(),
-        give_up: &give_up,
+        give_up: options.gates.abort_on_fail.then_some(&give_up),
+        keep_seconds: options.out.is_some(),
     };
+    if let Some(base) = &base {
+        baseline::same_setup(&base.setup, &run.setup())?;
+    }
+    if let Some(directory) = &options.out {
+        std::fs::create_dir_all(directory).map_err(Fault::while_doing(&directory.display().to_string()))?;
+    }
     let conducted = conduct(&run, &mut live);
     live.finish();
     let conducted = conducted?;
     let mut outcome = conducted.outcome;
     outcome.gates = options.gates.threshold.iter().map(|threshold| threshold.check(&outcome)).collect();
+    outcome.gates.extend(unanswered(&outcome));
     let mut comparable = Ok(());
+    if conducted.gave_up {
+        let measured = format!("after {:.0} s", outcome.seconds);
+        outcome.gates.push(Gate { condition: "not given up (--abort-on-fail)".to_owned(), measured, passed: false });
+    }
     if let Some(base) = &base {
         match baseline::gates(base, &outcome, options.gates.max_regression) {
             Ok(gates) => outcome.gates.extend(gates),
@@ -104,21 +115,32 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         }
         baseline::remarks(base, &outcome).iter().for_each(|remark| eprintln!("loadgen: {remark}"));
     }
-    // Also where the baseline turned out to be another run's: what was measured is not lost.
+    // First what cannot fail, so that nothing that was measured is lost.
+    if options.json {
+        say::line(&json::text(&outcome))?;
+    } else {
+        terminal::print(&outcome)?;
+    }
+    annotations::emit(&outcome)?;
     if let Some(directory) = &options.out {
         files::write(directory, &outcome, &conducted.seconds)?;
     }
-    comparable?;
-    if options.json {
-        println!("{}", json::text(&outcome));
-    } else {
-        terminal::print(&outcome)?;
+    if outcome.verdict() != Verdict::Broken {
+        comparable?;
     }
     if let Some(directory) = &options.out {
         eprintln!("loadgen: the results are in {0}; open {0}/report.html in a browser", directory.display());
     }
-    annotations::emit(&outcome)?;
     Ok(ExitCode::from(outcome.verdict().exit_code()))
+}
+
+/// Who asked and got no answer by the end, or could not come back: no promise has a deadline, but a run with that has not passed.
+fn unanswered(outcome: &Outcome) -> Option<Gate> {
+    let of = |name: &str| outcome.counts.errors.get(name).copied().unwrap_or(0);
+    let (no_reply, never_returned) = (of("no_reply"), of("never_returned"));
+    let measured = format!("{no_reply} requests without an answer, {never_returned} people who did not come back");
+    let condition = "everything was answered and everybody came back by the end of --drain".to_owned();
+    (no_reply + never_returned > 0).then_some(Gate { condition, measured, passed: false })
 }
 
 /// A run for `find-max`: at that rate, judged by these thresholds.
@@ -138,9 +160,11 @@ pub(crate) fn run_at(
         void: load.void_limits(),
         command: command_line(std::env::args()),
         url: load.url(),
-        give_up: &|so_far: &Outcome| so_far.verdict() == Verdict::Broken,
+        give_up: Some(&|so_far: &Outcome| so_far.verdict() == Verdict::Broken),
+        keep_seconds: false,
     };
     let mut outcome = conduct(&run, live)?.outcome;
     outcome.gates = thresholds.iter().map(|threshold| threshold.check(&outcome)).collect();
+    outcome.gates.extend(unanswered(&outcome));
     Ok(outcome)
 }

@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use metric::{Histograms, Metric};
+
+/// The histograms of one second as text: a few hundred bytes, where the histograms themselves take over a megabyte. Metrics without values
+/// are left out.
+pub(crate) type Compact = Vec<(Metric, String)>;
 pub(crate) use summary::{decode, encode};
 pub(crate) use verdict::Verdict;
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use super::{Brief, Summary};
+use super::{Brief, Compact, Histograms, Metric, Summary};
 use crate::fault::Fault;
 
 /// Longest text of a histogram that is decoded: far more than 60 s at three digits can need.
@@ -50,6 +50,14 @@ impl Brief {
             p99: histogram.value_at_quantile(0.99),
             max: histogram.max(),
         }
+    }
+}
+
+impl Histograms {
+    /// The same as text.
+    pub(crate) fn compact(&self) -> Compact {
+        let used = Metric::ALL.into_iter().filter(|metric| !self.of(*metric).is_empty());
+        used.map(|metric| (metric, encode(self.of(metric)))).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
+use super::clock::{Clock, thread_cpu};
 use super::crowd::Tally;
 use super::live::{Live, Progress};
 use super::machine;
@@ -12,7 +12,7 @@ use super::orders::{News, Order, WorkerSecond};
 use super::plan::{Plan, SECOND};
 use super::team::{Spread, Team};
 use crate::fault::Fault;
-use crate::outcome::{Breach, Brief, FORMAT, Generator, Histograms, Metric, Outcome, Second, Server, Setup, Summary, Verified};
+use crate::outcome::{Breach, Brief, Compact, FORMAT, Generator, Metric, Outcome, Second, Server, Setup, Summary, Verified};
 use crate::procfs;
 use crate::tokens::Token;
 
@@ -54,14 +54,38 @@ pub(crate) struct Run<'a> {
     /// The command line, without secrets.
     pub(crate) command: String,
     pub(crate) url: String,
-    /// Looks at the run so far, once a second in the measured window; `true` ends it.
-    pub(crate) give_up: &'a dyn Fn(&Outcome) -> bool,
+    /// Looks at the run so far, after each second of the measured window; `true` ends it.
+    pub(crate) give_up: Option<&'a dyn Fn(&Outcome) -> bool>,
+    /// Whether each second's histograms are wanted afterwards.
+    pub(crate) keep_seconds: bool,
+}
+
+impl Run<'_> {
+    /// What it is asked to do, as it stands in the results.
+    pub(crate) fn setup(&self) -> Setup {
+        let plan = &self.plan;
+        Setup {
+            url: self.url.clone(),
+            scenario: plan.scenario.name(),
+            clients: plan.people,
+            group_size: plan.sizes.to_string(),
+            rate: plan.rate.filter(|_| !plan.closed_loop),
+            closed_loop: plan.closed_loop,
+            seed: plan.seed,
+            warmup_seconds: if plan.scenario.is_storm() { 0.0 } else { plan.warmup_ns as f64 / 1e9 },
+            processes: self.spread.processes,
+            workers: self.spread.workers,
+            command: self.command.clone(),
+        }
+    }
 }
 
 /// An outcome, and the histograms of each second for `.hlog` files.
 pub(crate) struct Conducted {
     pub(crate) outcome: Outcome,
-    pub(crate) seconds: Vec<Histograms>,
+    pub(crate) seconds: Vec<Compact>,
+    /// Whether it was given up.
+    pub(crate) gave_up: bool,
 }
 
 /// Runs it.
@@ -82,6 +106,10 @@ pub(crate) fn conduct(run: &Run<'_>, live: &mut Live) -> Result<Conducted, Fault
         seconds: BTreeMap::new(),
         done: Vec::new(),
         generator_cores: 0.0,
+        own_cpu: (0, 0),
+        newest: BTreeMap::new(),
+        judged: 0,
+        gave_up: false,
         so_far: Tally::new(),
         breaches: 0,
         waiting: Waiting::default(),
@@ -127,7 +155,14 @@ struct Leader<'a, 'r> {
     window: (u64, u64),
     /// Seconds that not all workers have reported yet.
     seconds: BTreeMap<u64, Vec<WorkerSecond>>,
-    done: Vec<(Second, Histograms)>,
+    done: Vec<(Second, Compact)>,
+    /// How many of these `give_up` has looked at.
+    judged: usize,
+    gave_up: bool,
+    /// The newest second that each worker has told of.
+    newest: BTreeMap<u32, u64>,
+    /// Processor time of the leader's own thread at the edges of the window.
+    own_cpu: (u64, u64),
     /// Cores that all threads of the tester used, summed over the measured seconds.
     generator_cores: f64,
     so_far: Tally,
@@ -162,8 +197,9 @@ impl Leader<'_, '_> {
         }
         self.merge_seconds(true);
         let outcome = self.outcome();
-        let seconds = std::mem::take(&mut self.done).into_iter().map(|(_, histograms)| histograms).collect();
-        Ok(Conducted { outcome, seconds })
+        let seconds = if self.run.keep_seconds { std::mem::take(&mut self.done) } else { Vec::new() };
+        let seconds = seconds.into_iter().map(|(_, histograms)| histograms).collect();
+        Ok(Conducted { outcome, seconds, gave_up: self.gave_up })
     }
 
     /// The traffic, up to the end of the window.
@@ -178,9 +214,11 @@ impl Leader<'_, '_> {
         });
         self.team.order(Order::Begin { start, window: self.window })?;
         self.wait_until(self.window.0, |_| false)?;
-        self.samples.cpu_begin = self.server_cpu()?;
+        self.own_cpu.0 = thread_cpu();
+        self.samples.cpu_begin = self.server_cpu();
         self.wait_until(self.window.1, |leader| storm && leader.waiting.storm_over == leader.workers || leader.gives_up())?;
-        self.samples.cpu_end = self.server_cpu()?;
+        self.samples.cpu_end = self.server_cpu();
+        self.own_cpu.1 = thread_cpu();
         if storm && self.waiting.storm_over == self.workers {
             self.window.1 = self.waiting.storm_end;
         } else {
@@ -190,8 +228,11 @@ impl Leader<'_, '_> {
     }
 
     fn gives_up(&mut self) -> bool {
-        let new_second = self.done.last().is_some_and(|(second, _)| second.measured);
-        new_second && (self.run.give_up)(&self.outcome())
+        let Some(give_up) = self.run.give_up else { return false };
+        let is_new = self.done.len() > self.judged && self.done.last().is_some_and(|(second, _)| second.measured);
+        self.judged = self.done.len();
+        self.gave_up |= is_new && give_up(&self.outcome());
+        self.gave_up
     }
 
     fn wait_until(&mut self, at: u64, enough: impl FnMut(&mut Self) -> bool) -> Result<bool, Fault> {
@@ -212,12 +253,12 @@ impl Leader<'_, '_> {
             }
             self.sample_each_second()?;
             if let Some(report) = self.team.next(left.min(LOOK))? {
-                self.take(report.news)?;
+                self.take(report.worker, report.news)?;
             }
         }
     }
 
-    fn take(&mut self, news: News) -> Result<(), Fault> {
+    fn take(&mut self, worker: u32, news: News) -> Result<(), Fault> {
         match news {
             News::Ready => self.waiting.ready += 1,
             News::StormOver { at } => {
@@ -226,6 +267,7 @@ impl Leader<'_, '_> {
             }
             News::Drained => self.waiting.drained += 1,
             News::Second(second) => {
+                self.newest.insert(worker, second.at);
                 self.seconds.entry(second.at).or_default().push(*second);
                 self.merge_seconds(false);
             }
@@ -239,10 +281,12 @@ impl Leader<'_, '_> {
         Ok(())
     }
 
-    /// Merges the oldest seconds that all workers have told of; at the end, all.
+    /// Merges the oldest seconds of which nobody has more to tell; at the end, all. A worker that stood still leaves seconds out.
     fn merge_seconds(&mut self, rest: bool) {
         while let Some(entry) = self.seconds.first_entry() {
-            if entry.get().len() < self.workers && !rest {
+            let at = *entry.key();
+            let told = self.newest.len() == self.workers && self.newest.values().all(|newest| *newest >= at);
+            if !told && !rest {
                 return;
             }
             let (at, parts) = entry.remove_entry();
@@ -279,12 +323,14 @@ impl Leader<'_, '_> {
         };
         self.live.second(&second, self.run.plan.rate, &progress);
         if self.done.len() < MAX_SECONDS {
-            self.done.push((second, tally.histograms));
+            let histograms = if self.run.keep_seconds { tally.histograms.compact() } else { Compact::new() };
+            self.done.push((second, histograms));
         }
     }
 
-    fn server_cpu(&self) -> Result<Option<Duration>, Fault> {
-        self.run.server_pid.map(procfs::cpu_time).transpose()
+    /// Of the server so far. None without `--server-pid`, and none of a server that is no more: its clients find out what that means.
+    fn server_cpu(&self) -> Option<Duration> {
+        self.run.server_pid.and_then(|pid| procfs::cpu_time(pid).ok())
     }
 
     /// Memory of the server now.
@@ -304,7 +350,7 @@ impl Leader<'_, '_> {
             return Ok(());
         }
         // A server that has been killed on purpose is no reason to end the run: its clients come back.
-        let (Ok(Some(cpu)), Ok(Some(rss))) = (self.server_cpu(), self.sample()) else { return Ok(()) };
+        let (Some(cpu), Ok(Some(rss))) = (self.server_cpu(), self.sample()) else { return Ok(()) };
         if let Some((at, before)) = self.samples.cpu_last.replace((now, cpu)) {
             let cores = cpu.saturating_sub(before).as_nanos() as f64 / (now - at).max(1) as f64;
             self.samples.by_second.insert(now / SECOND, (cores, rss));
@@ -324,7 +370,7 @@ impl Leader<'_, '_> {
             format: FORMAT,
             loadgen: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at.clone(),
-            setup: self.setup(),
+            setup: self.run.setup(),
             machine: machine::this(),
             seconds,
             metrics: used.map(|metric| (metric, Summary::of(tally.histograms.of(metric)))).collect(),
@@ -341,23 +387,6 @@ impl Leader<'_, '_> {
     fn with_server(&self, second: &Second) -> Second {
         let sampled = self.samples.by_second.get(&(second.at as u64));
         Second { server_cpu: sampled.map(|(cpu, _)| *cpu), server_rss: sampled.map(|(_, rss)| *rss), ..second.clone() }
-    }
-
-    fn setup(&self) -> Setup {
-        let plan = &self.run.plan;
-        Setup {
-            url: self.run.url.clone(),
-            scenario: plan.scenario.name(),
-            clients: plan.people,
-            group_size: plan.sizes.to_string(),
-            rate: plan.rate.filter(|_| !plan.closed_loop),
-            closed_loop: plan.closed_loop,
-            seed: plan.seed,
-            warmup_seconds: if plan.scenario.is_storm() { 0.0 } else { plan.warmup_ns as f64 / 1e9 },
-            processes: self.run.spread.processes,
-            workers: self.run.spread.workers,
-            command: self.run.command.clone(),
-        }
     }
 
     /// What the tester found about itself, and whether it was the bottleneck.
@@ -382,7 +411,9 @@ impl Leader<'_, '_> {
                 limits.max_lag.as_secs_f64() * 1_000.0
             ));
         }
-        let cpu = self.generator_cores / measured.len().max(1) as f64;
+        let window = self.window.1.min(self.clock.now()).saturating_sub(self.window.0).max(1);
+        let own = self.own_cpu.1.saturating_sub(self.own_cpu.0) as f64 / window as f64;
+        let cpu = self.generator_cores / measured.len().max(1) as f64 + own;
         Generator { busiest_thread: busiest, cpu, void }
     }
 

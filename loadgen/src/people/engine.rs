@@ -18,6 +18,8 @@ use crate::fault::Fault;
 
 /// How often the engine looks whether something has come to an end.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often overdue actions are gone through before orders are heard again: a worker that cannot keep up still ends when told to.
+const MAX_TURNS: u32 = 16;
 /// Longest wait for a handshake.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -109,7 +111,7 @@ async fn drive(engine: Rc<Engine>, mut orders: UnboundedReceiver<Order>, report:
 impl Engine {
     /// Does what is due, with a breath in between for the sockets.
     async fn advance(self: &Rc<Self>) -> Result<(), Fault> {
-        loop {
+        for _ in 0..MAX_TURNS {
             let more = self.crowd.borrow_mut().advance(self.clock.now());
             self.settle()?;
             if !more {
@@ -117,6 +119,8 @@ impl Engine {
             }
             tokio::task::yield_now().await;
         }
+        // What is left is due already, so the timer wakes at once, after whatever else waits to be heard.
+        Ok(())
     }
 
     /// Carries out what the crowd wants, and sets the timer.

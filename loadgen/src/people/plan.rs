@@ -65,16 +65,13 @@ impl Part {
 }
 
 impl Plan {
-    /// Divides the people among `workers`, as evenly as whole conversations of the smallest size allow.
+    /// Divides the people among at most `workers`: fewer where the largest conversation would not fit into one's part.
     pub(crate) fn parts(&self, workers: u32) -> Vec<Part> {
-        let step = self.sizes.typical().min(self.people.div_ceil(workers)).max(1);
-        let groups = u64::from(self.people.div_ceil(step));
-        let edge = |worker: u32| ((groups * u64::from(worker) / u64::from(workers)) as u32 * step).min(self.people);
-        let parts = (0..workers).map(|worker| Part {
-            worker,
-            people: edge(worker)..if worker + 1 == workers { self.people } else { edge(worker + 1) },
-        });
-        parts.collect()
+        let step = self.sizes.largest().min(self.people).max(1);
+        let groups = self.people.div_ceil(step);
+        let workers = workers.min(groups);
+        let edge = |worker: u32| (u64::from(groups) * u64::from(worker) / u64::from(workers)) as u32 * step;
+        (0..workers).map(|worker| Part { worker, people: edge(worker)..edge(worker + 1).min(self.people) }).collect()
     }
 }
 
@@ -88,8 +85,8 @@ impl Sizes {
         Self(vec![(size, 1)])
     }
 
-    /// The size that most people meet, used for dividing people among workers.
-    fn typical(&self) -> u32 {
+    /// The largest, which people are divided among workers by.
+    fn largest(&self) -> u32 {
         self.0.iter().map(|(size, _)| *size).max().unwrap_or(1)
     }
 
@@ -176,7 +173,11 @@ mod tests {
         let parts = plan.parts(3);
         assert_eq!((parts[0].people.start, parts[2].people.end), (0, 1_000));
         assert!(parts.windows(2).all(|pair| pair[0].people.end == pair[1].people.start && pair[0].people.end % 20 == 0));
+        plan.people = 1_010;
+        assert_eq!(plan.parts(3).last().unwrap().people.end, 1_010);
         plan.sizes = Sizes::all(1_000);
-        assert_eq!(plan.parts(2).iter().map(|part| part.people.len()).sum::<usize>(), 1_000);
+        assert_eq!(plan.parts(2).len(), 2);
+        plan.people = 1_000;
+        assert_eq!(plan.parts(2), [Part { worker: 0, people: 0..1_000 }]);
     }
 }

@@ -52,6 +52,7 @@ pub(crate) enum Request<'a> {
         limit: u32,
     },
     LoadConversations,
+    Ping,
 }
 
 /// A position to resume from.
@@ -75,6 +76,7 @@ impl Request<'_> {
             Self::MarkRead { .. } => "mark_read",
             Self::LoadMessages { .. } => "load_messages",
             Self::LoadConversations => "load_conversations",
+            Self::Ping => "ping",
         }
     }
 
@@ -124,6 +126,7 @@ impl Request<'_> {
                 put(&mut text, format_args!(r#","limit":{limit}"#));
             }
             Self::LoadConversations => text.push_str(r#""limit":30"#),
+            Self::Ping => {}
         }
         text.push_str("}}");
         text
@@ -351,6 +354,7 @@ mod tests {
             Request::MarkRead { conversation: "c", seq: 4 },
             Request::LoadMessages { conversation: "c", before: Some(3), after: None, limit: 5 },
             Request::LoadConversations,
+            Request::Ping,
         ];
         for request in requests {
             let value: serde_json::Value = serde_json::from_str(&request.encode(1)).unwrap();

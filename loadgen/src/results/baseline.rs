@@ -174,7 +174,12 @@ fn times(metric: Metric, base: &Summary, head: Option<&Summary>, allowed: f64) -
     [one("p50", |s| s.p50, P50_MIN_VALUES, P50_FLOOR_US), one("p99", |s| s.p99, P99_MIN_VALUES, P99_FLOOR_US)]
 }
 
-fn same_setup(base: &Setup, head: &Setup) -> Result<(), Fault> {
+/// Whether two runs can be compared.
+///
+/// # Errors
+///
+/// When their setups differ; it says in what.
+pub(crate) fn same_setup(base: &Setup, head: &Setup) -> Result<(), Fault> {
     let rate = |setup: &Setup| setup.rate.map_or_else(|| "none".to_owned(), units::rate);
     let closed = |setup: &Setup| if setup.closed_loop { "yes" } else { "no" }.to_owned();
     let mut different = Vec::new();

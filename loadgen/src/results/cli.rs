@@ -9,6 +9,7 @@ use super::gates::Threshold;
 use super::{annotations, baseline, files, html, json, terminal};
 use crate::fault::Fault;
 use crate::outcome::{Outcome, Verdict};
+use crate::say;
 
 /// Views of a run from its `run.json`: the summary on the terminal, and the page
 ///
@@ -75,7 +76,7 @@ pub(crate) fn report(command: &ReportCommand) -> Result<ExitCode, Fault> {
         }
     };
     terminal::print(&outcome)?;
-    println!("\nthe page: {}", page.display());
+    say::line(&format!("\nthe page: {}", page.display()))?;
     Ok(ExitCode::from(outcome.verdict().exit_code()))
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn compare(command: &CompareCommand) -> Result<ExitCode, Fault> {
     let (base, mut head) = (json::read(&command.base)?, json::read(&command.head)?);
     let comparisons = baseline::comparisons(&base, &head, command.max_regression)?;
     head.gates = baseline::gates(&base, &head, command.max_regression)?;
-    println!("{}", comparison(&base, &head, &comparisons));
+    say::line(&comparison(&base, &head, &comparisons))?;
     annotations::emit(&head)?;
     Ok(ExitCode::from(head.verdict().exit_code()))
 }

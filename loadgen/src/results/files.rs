@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{csv, hlog, html, json, percentiles};
 use crate::fault::Fault;
-use crate::outcome::{Histograms, Outcome};
+use crate::outcome::{Compact, Outcome};
 
 /// The run itself: what every other view can be made of.
 pub(crate) const RUN: &str = "run.json";
@@ -20,7 +20,7 @@ const LOG: &str = "run.hlog";
 /// # Errors
 ///
 /// When a file cannot be written, or `seconds` do not fit the timeline.
-pub(crate) fn write(dir: &Path, outcome: &Outcome, seconds: &[Histograms]) -> Result<(), Fault> {
+pub(crate) fn write(dir: &Path, outcome: &Outcome, seconds: &[Compact]) -> Result<(), Fault> {
     write_file(dir, RUN, json::text(outcome).as_bytes())?;
     write_views(dir, outcome, None)?;
     write_file(dir, LOG, &hlog::text(outcome, seconds)?)
@@ -93,7 +93,7 @@ mod tests {
         let scratch = Scratch::new("write");
         let dir = scratch.0.join("a/b");
         let outcome = fixture::outcome();
-        write(&dir, &outcome, &fixture::seconds()).unwrap();
+        write(&dir, &outcome, &fixture::compact_seconds()).unwrap();
         let mut wanted: Vec<String> = outcome.metrics.keys().map(|metric| format!("{metric}.hgrm")).collect();
         wanted.extend(["report.html", "run.hlog", "run.json", "summary.csv", "timeline.csv"].map(str::to_owned));
         wanted.sort();

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use hdrhistogram::Histogram;
 
 use crate::outcome::{
-    Breach, Brief, Counts, FORMAT, Gate, Generator, Histograms, Machine, Metric, Outcome, Second, Server, Setup, Summary,
-    Verified,
+    Breach, Brief, Compact, Counts, FORMAT, Gate, Generator, Histograms, Machine, Metric, Outcome, Second, Server, Setup,
+    Summary, Verified,
 };
 
 /// Warm-up, then the window.
@@ -73,6 +73,11 @@ fn second(at: u64, chance: &mut Chance) -> Histograms {
 pub(crate) fn seconds() -> Vec<Histograms> {
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     (1..=WARMUP_SECONDS + SECONDS).map(|at| second(at, &mut chance)).collect()
+}
+
+/// The same as text.
+pub(crate) fn compact_seconds() -> Vec<Compact> {
+    seconds().iter().map(Histograms::compact).collect()
 }
 
 fn counts(at: u64, histograms: &Histograms) -> Counts {

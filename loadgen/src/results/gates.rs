@@ -103,8 +103,11 @@ impl Threshold {
     /// Whether a run that is not over yet has failed it already: there is a value, and it is not met. A least rate is not lost while it
     /// may still be reached.
     pub(crate) fn is_lost(&self, so_far: &Outcome) -> bool {
-        let upper = matches!(self.op, Op::Less | Op::AtMost);
-        upper && self.figure.of(so_far).is_ok_and(|value| !self.op.holds(value, self.limit))
+        self.figure.of(so_far).is_ok_and(|value| match self.op {
+            Op::Less | Op::AtMost => !self.op.holds(value, self.limit),
+            Op::Equal => value > self.limit,
+            Op::More | Op::AtLeast => false,
+        })
     }
 
     /// The value with its unit, exact where it would read like the limit.

@@ -3,22 +3,21 @@
 
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use crate::fault::Fault;
-use crate::outcome::{Histograms, Metric, Outcome};
+use crate::outcome::{Compact, Metric, Outcome, decode};
 
 /// Largest values are shown in milliseconds.
 const MAX_VALUE_DIVISOR: f64 = 1e3;
 
-/// Histograms of one stretch of the run.
+/// A histogram of one stretch of the run, as text: each is decoded when it is written, so that a long run needs no more memory.
 struct Interval<'a> {
     start: Duration,
     length: Duration,
     metric: Metric,
-    histogram: &'a Histogram<u64>,
+    encoded: &'a str,
 }
 
 /// The log of a run: an interval for each second, or, without `seconds`, one for the measured window of each metric.
@@ -26,25 +25,24 @@ struct Interval<'a> {
 /// # Errors
 ///
 /// When there are not as many `seconds` as in the outcome's timeline, a histogram cannot be read, or the start is no date.
-pub(crate) fn text(outcome: &Outcome, seconds: &[Histograms]) -> Result<Vec<u8>, Fault> {
-    let whole = if seconds.is_empty() { whole(outcome)? } else { Vec::new() };
-    let intervals = if seconds.is_empty() { window(outcome, &whole) } else { each_second(outcome, seconds)? };
+pub(crate) fn text(outcome: &Outcome, seconds: &[Compact]) -> Result<Vec<u8>, Fault> {
+    let intervals = if seconds.is_empty() { window(outcome) } else { each_second(outcome, seconds)? };
     let mut bytes = Vec::new();
     write(outcome, &intervals, &mut bytes).map_err(|error| Fault::new(format!("the interval log: {error}")))?;
     Ok(bytes)
 }
 
-fn whole(outcome: &Outcome) -> Result<Vec<(Metric, Histogram<u64>)>, Fault> {
-    outcome.metrics.iter().map(|(metric, summary)| Ok((*metric, summary.decode()?))).collect()
-}
-
-fn window<'a>(outcome: &Outcome, whole: &'a [(Metric, Histogram<u64>)]) -> Vec<Interval<'a>> {
+fn window(outcome: &Outcome) -> Vec<Interval<'_>> {
     let start = seconds_or_zero(outcome.setup.warmup_seconds);
     let length = seconds_or_zero(outcome.seconds);
-    whole.iter().map(|(metric, histogram)| Interval { start, length, metric: *metric, histogram }).collect()
+    outcome
+        .metrics
+        .iter()
+        .map(|(metric, summary)| Interval { start, length, metric: *metric, encoded: &summary.histogram })
+        .collect()
 }
 
-fn each_second<'a>(outcome: &Outcome, seconds: &'a [Histograms]) -> Result<Vec<Interval<'a>>, Fault> {
+fn each_second<'a>(outcome: &Outcome, seconds: &'a [Compact]) -> Result<Vec<Interval<'a>>, Fault> {
     if seconds.len() != outcome.timeline.len() {
         let (histograms, timeline) = (seconds.len(), outcome.timeline.len());
         return Err(Fault::new(format!("the interval log: {histograms} seconds of histograms for a timeline of {timeline}")));
@@ -53,12 +51,8 @@ fn each_second<'a>(outcome: &Outcome, seconds: &'a [Histograms]) -> Result<Vec<I
     let mut start = Duration::ZERO;
     for (second, histograms) in outcome.timeline.iter().zip(seconds) {
         let end = seconds_or_zero(second.at);
-        for metric in Metric::ALL {
-            let histogram = histograms.of(metric);
-            if !histogram.is_empty() {
-                intervals.push(Interval { start, length: end.saturating_sub(start), metric, histogram });
-            }
-        }
+        let length = end.saturating_sub(start);
+        intervals.extend(histograms.iter().map(|(metric, encoded)| Interval { start, length, metric: *metric, encoded }));
         start = end;
     }
     Ok(intervals)
@@ -78,7 +72,8 @@ fn write(outcome: &Outcome, intervals: &[Interval<'_>], bytes: &mut Vec<u8>) -> 
         .map_err(|error| error.to_string())?;
     for interval in intervals {
         let tag = Tag::new(interval.metric.name());
-        log.write_histogram(interval.histogram, interval.start, interval.length, tag).map_err(|error| error.to_string())?;
+        let histogram = decode(interval.encoded).map_err(|fault| fault.to_string())?;
+        log.write_histogram(&histogram, interval.start, interval.length, tag).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -126,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_log_is_read_back_second_for_second() {
-        let (outcome, seconds) = (fixture::outcome(), fixture::seconds());
+        let (outcome, seconds) = (fixture::outcome(), fixture::compact_seconds());
         let bytes = text(&outcome, &seconds).unwrap();
         let mut acks = 0;
         let mut starts = Vec::new();
@@ -136,8 +131,9 @@ mod tests {
                 LogEntry::Interval(interval) if interval.tag().unwrap().as_str() == "ack" => {
                     let at = interval.start_timestamp().as_secs() as usize;
                     let decoded = base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram()).unwrap();
-                    let read: Histogram<u64> = Deserializer::new().deserialize(&mut decoded.as_slice()).unwrap();
-                    assert!(read == *seconds[at].of(Metric::Ack), "second {at}");
+                    let read: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut decoded.as_slice()).unwrap();
+                    let (_, encoded) = seconds[at].iter().find(|(metric, _)| *metric == Metric::Ack).unwrap();
+                    assert!(read == decode(encoded).unwrap(), "second {at}");
                     assert_eq!(interval.duration(), Duration::from_secs(1));
                     assert!((interval.max() - read.max() as f64 / 1e3).abs() < 0.001);
                     acks += 1;
@@ -164,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_timeline_of_another_length_is_refused() {
-        let fault = text(&fixture::outcome(), &fixture::seconds()[1..]).unwrap_err().to_string();
+        let fault = text(&fixture::outcome(), &fixture::compact_seconds()[1..]).unwrap_err().to_string();
         assert!(fault.contains("64 seconds of histograms for a timeline of 65"), "{fault}");
     }
 

@@ -1,12 +1,13 @@
 //! The summary on standard output: what passed and failed first, the conclusion last, so that both are on the screen.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use super::conclusion::{self, Rates};
 use super::table::Table;
 use super::units;
 use crate::fault::Fault;
 use crate::outcome::{Breach, Metric, Outcome, Verdict};
+use crate::say;
 
 /// Width at which sentences are broken.
 const WIDTH: usize = 100;
@@ -57,7 +58,7 @@ impl Colour {
 ///
 /// When standard output takes no more.
 pub(crate) fn print(outcome: &Outcome) -> Result<(), Fault> {
-    io::stdout().write_all(summary(outcome, Colour::of_stdout()).as_bytes()).map_err(Fault::while_doing("standard output"))
+    say::line(summary(outcome, Colour::of_stdout()).trim_end())
 }
 
 /// The whole summary.

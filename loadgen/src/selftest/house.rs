@@ -80,6 +80,7 @@ impl House {
             "create_conversation" | "create_group" => Ok(self.create(user, payload)),
             "join_group" => self.enter(&user, payload),
             "load_conversations" => Ok(json!({"conversations": []})),
+            "ping" => Ok(payload.clone()),
             _ => {
                 let id = payload["conversationId"].as_str().unwrap_or_default().to_owned();
                 let room = self.rooms.get(&id).filter(|room| room.members.contains(&user)).ok_or("not_found")?;

@@ -26,6 +26,7 @@ use crate::people::team::Spread;
 use crate::raw::cli::Endpoint;
 use crate::results::gates::Threshold;
 use crate::results::table::Table;
+use crate::say;
 use crate::tokens::{self, Token};
 use faults::{Fault, Tamper};
 
@@ -90,12 +91,17 @@ pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
             .map(|(fault, run)| (fault, run.join().unwrap_or_else(|_| Err(CannotRun::new("a run panicked")))))
             .collect()
     });
+    let outcomes = outcomes.into_iter().map(|(fault, tried)| Ok((fault, tried?))).collect::<Result<Vec<_>, CannotRun>>()?;
+    Ok(if report(&outcomes)? { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_CAUGHT) })
+}
+
+/// Prints how each run ended; whether all ended as they must.
+fn report(outcomes: &[(Fault, Tried)]) -> Result<bool, CannotRun> {
     let mut table = Table::with_head(&["fault", "found", "at", "verdict"]);
     let mut all_right = true;
     let mut problems = Vec::new();
     for (fault, tried) in outcomes {
-        let tried = tried?;
-        let problem = problem(fault, &tried);
+        let (fault, problem) = (*fault, problem(*fault, tried));
         all_right &= problem.is_none();
         let details = &tried.outcome.verifier.details;
         let found = details.iter().find(|breach| fault.caught_as().contains(&breach.kind.as_str())).or(details.first());
@@ -116,17 +122,15 @@ pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
         ]);
         problems.extend(problem.map(|problem| format!("{}: {problem}", fault.name())));
     }
-    table.lines("").iter().for_each(|line| println!("{line}"));
-    problems.iter().for_each(|problem| println!("{problem}"));
-    println!(
-        "{}",
-        if all_right {
-            "The verifier found every fault, and none where there was none."
-        } else {
-            "The verifier cannot be trusted."
-        }
-    );
-    Ok(if all_right { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_CAUGHT) })
+    let mut lines = table.lines("");
+    lines.extend(problems);
+    let verdict = match all_right {
+        true => "The verifier found every fault, and none where there was none.",
+        false => "The verifier cannot be trusted.",
+    };
+    lines.push(verdict.to_owned());
+    say::line(&lines.join("\n"))?;
+    Ok(all_right)
 }
 
 /// A run through a proxy.
@@ -166,7 +170,8 @@ fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token],
         void: VoidLimits { max_lag: Duration::from_secs(3_600), max_cpu: 1.0 },
         command: "loadgen selftest".to_owned(),
         url: format!("ws://{address}{}", server.path),
-        give_up: &|_| false,
+        give_up: None,
+        keep_seconds: false,
     };
     let conducted = conduct(&run, &mut Live::new(true));
     proxy.abort();

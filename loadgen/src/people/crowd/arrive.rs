@@ -1,7 +1,9 @@
 //! Coming in and coming back: connecting, logging in, founding conversations, joining, resuming.
 
+use std::rc::Rc;
+
 use super::super::plan::{MILLISECOND, SECOND};
-use super::super::verifier::Event;
+use super::super::verifier::{Event, EventKind};
 use super::super::wire::{Acknowledged, Envelope, Founded, Joined, Request, Since, Welcome};
 use super::{Action, Asked, Crowd, Ending, Line, Output, Place, Stage, Step};
 use crate::outcome::Metric;
@@ -36,7 +38,10 @@ impl Crowd {
     /// One place among the connections being set up is free.
     fn set_up_next(&mut self) {
         self.connecting -= 1;
-        if let Some((person, due)) = self.queue.pop_front() {
+        // Whoever has come in another way meanwhile needs no place.
+        while self.connecting < self.plan.connecting
+            && let Some((person, due)) = self.queue.pop_front()
+        {
             self.connect(person, due);
         }
     }
@@ -72,6 +77,9 @@ impl Crowd {
         self.hang_up(person);
         if terminal {
             self.people[person as usize].line = Line::Lost;
+            if self.stage == Stage::Running && self.plan.scenario.is_storm() {
+                self.look_whether_storm_is_over(now);
+            }
             return;
         }
         let state = &mut self.people[person as usize];
@@ -122,7 +130,7 @@ impl Crowd {
             self.typing_lease_ms = limits.typing_lease_ms;
         }
         if self.epoch.as_deref() != Some(&*welcome.epoch) {
-            self.epoch = Some(welcome.epoch.to_string());
+            self.epoch = Some(Rc::from(&*welcome.epoch));
         }
         let state = &mut self.people[person as usize];
         state.line = Line::Here;
@@ -182,7 +190,8 @@ impl Crowd {
         state.memberships[index as usize].step = Step::Joining;
         let after = self.verifier.position(place).filter(|_| !state.forgetful);
         let id = self.directory.id_of(place.conversation).to_owned();
-        let epoch = self.epoch.clone().unwrap_or_default();
+        // Of when the position was reached: whether it is still the server's is for the server to say.
+        let epoch = state.memberships[index as usize].epoch.clone().unwrap_or_else(|| Rc::from(""));
         let since = after.map(|seq| Since { epoch: &epoch, seq });
         self.ask(person, Asked::Join { membership: index, after }, &Request::Join { conversation: &id, since }, now);
     }
@@ -224,7 +233,13 @@ impl Crowd {
         let joined: Joined<'_> = envelope.payload()?;
         let events: Vec<Event> = joined.events.iter().map(|event| self.logged(event)).collect::<Result<_, _>>()?;
         let place = self.place(person, index);
-        let same_epoch = self.epoch.as_deref() == Some(&*joined.epoch);
+        let membership = &mut self.people[person as usize].memberships[index as usize];
+        let same_epoch = membership.epoch.as_deref() == Some(&*joined.epoch);
+        membership.epoch = Some(Rc::from(&*joined.epoch));
+        if self.epoch.as_deref() != Some(&*joined.epoch) {
+            let what = "the join reply has another epoch than the reply to auth".to_owned();
+            self.verifier.unrecovered(place, joined.head, what, now, &self.directory);
+        }
         match after {
             Some(_) if joined.recovered => self.verifier.resumed(place, joined.head, &events, now, &self.directory),
             _ => self.verifier.joined(place, joined.head, &events, now, &self.directory),
@@ -233,9 +248,11 @@ impl Crowd {
             self.meters.record(Metric::Join, sent_at, now - sent_at);
         }
         let lease = u64::from(self.typing_lease_ms) * MILLISECOND;
-        let typists: Vec<u32> = joined.typing.iter().filter_map(|user| self.directory.person_of(user)).collect();
-        for typist in typists {
-            self.typing_seen(place, typist, lease, now);
+        for typist in &joined.typing {
+            self.typing_seen(person, place, typist, lease, now);
+        }
+        for event in joined.events.iter().filter(|event| &*event.kind == "message_created") {
+            self.check_message(place, &serde_json::from_str(event.payload.get())?, now);
         }
         let membership = &mut self.people[person as usize].memberships[index as usize];
         membership.step = Step::Joined;
@@ -247,20 +264,23 @@ impl Crowd {
             Some(after) if !joined.recovered => {
                 self.meters.count_once(|counts| counts.reloads += 1);
                 if same_epoch && after < joined.head {
-                    self.catch_up(person, index, after, joined.head, now);
+                    self.people[person as usize].memberships[index as usize].missed = Some((after, joined.head));
                 }
             }
             _ => {}
         }
+        self.catch_up(person, index, now);
         self.look_whether_settled(person, now);
         Ok(())
     }
 
-    /// Loads what was missed where it was too much to resume.
-    pub(super) fn catch_up(&mut self, person: u32, membership: u32, after: u64, head: u64, now: u64) {
+    /// Loads what was missed where it was too much to resume, also when the connection broke in the middle of it.
+    pub(super) fn catch_up(&mut self, person: u32, membership: u32, now: u64) {
+        let state = &self.people[person as usize].memberships[membership as usize];
+        let Some((after, _)) = state.missed.filter(|_| state.step == Step::Joined) else { return };
         let id = self.directory.id_of(self.place(person, membership).conversation).to_owned();
         let request = Request::LoadMessages { conversation: &id, before: None, after: Some(after), limit: CATCH_UP_PAGE };
-        self.ask(person, Asked::CatchUp { membership, after, head }, &request, now);
+        self.ask(person, Asked::CatchUp { membership }, &request, now);
     }
 
     /// After each step of a person: they may be complete now, and so may everybody.
@@ -309,8 +329,12 @@ impl Crowd {
         let event = self.event_of(&reply.message);
         if let Some(membership) = self.people[person as usize].membership_of(sent.conversation) {
             let place = Place { conversation: membership.conversation, slot: membership.slot };
-            self.verifier.acked(place, event, now, &self.directory);
-            self.note_place(place, number, event.seq, now);
+            if event.kind == EventKind::Message(number) {
+                self.verifier.acked(place, event, now, &self.directory);
+                self.check_message(place, &reply.message, now);
+            } else {
+                self.verifier.wrong_ack(place, event.seq, "the reply is about another message", now, &self.directory);
+            }
         }
         if self.plan.closed_loop && self.stage == Stage::Running {
             self.send_next(person, now);
@@ -323,6 +347,6 @@ fn message_of(asked: Asked) -> Option<(u64, u32)> {
     match asked {
         Asked::Message { number, attempt } => Some((number, attempt)),
         Asked::Auth | Asked::Enter { .. } | Asked::Join { .. } | Asked::Typing | Asked::MarkRead => None,
-        Asked::Page { .. } | Asked::CatchUp { .. } | Asked::List => None,
+        Asked::Page { .. } | Asked::CatchUp { .. } | Asked::Probe { .. } | Asked::List => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::plan::MILLISECOND;
 use super::super::verifier::{Event, EventKind, Place};
-use super::super::wire::{Activity, Envelope, Hint, LoggedEvent, Membership, Message, Page, Refusal};
+use super::super::wire::{Activity, Envelope, Founded, Hint, LoggedEvent, Membership, Message, Page, Refusal};
 use super::arrive::RETRY_NS;
 use super::person::Pending;
 use super::traffic::is_content;
@@ -11,6 +11,8 @@ use crate::outcome::Metric;
 
 /// How often a message is tried before it is given up. A server that is away for long is waited for elsewhere: see `closed`.
 const MAX_ATTEMPTS: u32 = 20;
+/// Longest pause that a server may ask for.
+const MAX_RETRY_MS: u64 = 60_000;
 /// Until the server says something else.
 pub(super) const DEFAULT_TYPING_LEASE_MS: u32 = 6_000;
 
@@ -45,6 +47,10 @@ impl Crowd {
             "conversation_activity" => {
                 let activity: Activity<'_> = envelope.payload()?;
                 self.place_of(person, &activity.conversation_id, Needs::Member, &envelope.kind, now);
+            }
+            "conversation_created" => {
+                let created: Founded<'_> = envelope.payload()?;
+                self.place_of(person, &created.conversation.id, Needs::Member, &envelope.kind, now);
             }
             "error" => self.refused_unasked(&envelope.payload()?),
             _ => {}
@@ -107,6 +113,13 @@ impl Crowd {
         if sent.attempts == 1 {
             self.verifier.delayed(place, now.saturating_sub(sent.sent_at), now);
         }
+        self.check_message(place, message, now);
+    }
+
+    /// A message of this run, live or recovered: is it what was sent?
+    pub(super) fn check_message(&mut self, place: Place, message: &Message<'_>, now: u64) {
+        let EventKind::Message(number) = self.event_of(message).kind else { return };
+        let Some(sent) = self.sends.at(number).copied() else { return };
         let client_message_id = message.client_message_id.as_deref().unwrap_or_default();
         let what = if self.directory.user(sent.sender) != &*message.sender_id {
             "it names another sender"
@@ -141,32 +154,40 @@ impl Crowd {
     fn typing(&mut self, person: u32, hint: &Hint<'_>, kind: &str, now: u64) {
         let Some(place) = self.place_of(person, &hint.conversation_id, Needs::Joined, kind, now) else { return };
         self.meters.count(now, |counts| counts.typing_delivered += 1);
-        let typist = self.directory.person_of(&hint.user_id);
-        let Some(typist) = typist.filter(|typist| self.people[*typist as usize].membership_of(place.conversation).is_some())
-        else {
-            let user = self.directory.user(person).to_owned();
-            return self.verifier.foreign(&hint.conversation_id, &user, format!("{kind} of somebody who is not in it"), now);
-        };
         if kind == "typing_stopped" {
-            return self.verifier.typing_stopped(place, self.slot_of(typist, place.conversation));
+            if let Some((_, slot)) = self.typist(person, place, &hint.user_id, now) {
+                self.verifier.typing_stopped(place, slot);
+            }
+            return;
         }
-        let lease = hint.expires_in_ms.unwrap_or(u64::from(self.typing_lease_ms)) * MILLISECOND;
-        let since = self.people[typist as usize].membership_of(place.conversation).and_then(|membership| membership.typing_since);
-        if self.typing_seen(place, typist, lease, now)
-            && let Some(since) = since
-        {
-            self.meters.record(Metric::Typing, since, now.saturating_sub(since));
+        // No lease is longer than the server has said that leases are.
+        let longest = u64::from(self.typing_lease_ms);
+        let lease = hint.expires_in_ms.unwrap_or(longest).min(longest) * MILLISECOND;
+        if let Some(began) = self.typing_seen(person, place, &hint.user_id, lease, now) {
+            self.meters.record(Metric::Typing, began, now.saturating_sub(began));
         }
     }
 
-    /// A typist is shown to a member; whether that is new.
-    pub(super) fn typing_seen(&mut self, place: Place, typist: u32, lease_ns: u64, now: u64) -> bool {
-        let slot = self.slot_of(typist, place.conversation);
-        slot != place.slot && self.verifier.typing_started(place, slot, lease_ns, now)
+    /// A typist is shown to a member; when they began, if they were not shown before.
+    pub(super) fn typing_seen(&mut self, person: u32, place: Place, user: &str, lease_ns: u64, now: u64) -> Option<u64> {
+        let (typist, slot) = self.typist(person, place, user, now)?;
+        let new = slot != place.slot && self.verifier.typing_started(place, slot, lease_ns, now);
+        let membership = self.people[typist as usize].membership_of(place.conversation);
+        membership.filter(|_| new).map(|membership| membership.typing_began)
     }
 
-    fn slot_of(&self, person: u32, conversation: u32) -> u32 {
-        self.people[person as usize].membership_of(conversation).map_or(u32::MAX, |membership| membership.slot)
+    /// Who types in a member's conversation, and in which slot; a breach if they are not in it.
+    fn typist(&mut self, person: u32, place: Place, user: &str, now: u64) -> Option<(u32, u32)> {
+        let typist = self.directory.person_of(user);
+        let slot =
+            typist.and_then(|typist| self.people[typist as usize].membership_of(place.conversation)).map(|in_it| in_it.slot);
+        let found = typist.zip(slot);
+        if found.is_none() {
+            let id = self.directory.id_of(place.conversation).to_owned();
+            let viewer = self.directory.user(person).to_owned();
+            self.verifier.foreign(&id, &viewer, format!("typing of {user}, who is not in it"), now);
+        }
+        found
     }
 
     /// What the verifier compares of a message.
@@ -203,6 +224,11 @@ impl Crowd {
             Asked::Join { membership, after } => self.joined(person, (membership, after), envelope, sent_at, now),
             Asked::Message { number, .. } => self.acknowledged(person, number, envelope, now),
             Asked::Typing => Ok(()),
+            Asked::Probe { membership } => {
+                let place = self.place(person, membership);
+                self.verifier.probed(place, now);
+                Ok(())
+            }
             Asked::MarkRead => {
                 self.meters.record(Metric::MarkRead, sent_at, now - sent_at);
                 self.meters.count(now, |counts| counts.reads += 1);
@@ -219,23 +245,30 @@ impl Crowd {
     /// A page of history came.
     fn paged(&mut self, person: u32, asked: Asked, envelope: &Envelope<'_>, now: u64) -> Result<(), serde_json::Error> {
         match asked {
-            Asked::Page { membership } => {
+            Asked::Page { membership, before } => {
                 let page: Page<'_> = envelope.payload()?;
+                let place = self.place(person, membership);
+                let events: Vec<Event> = page.messages.iter().map(|message| self.event_of(message)).collect();
+                self.verifier.looked_back(place, before, &events, page.has_more, now, &self.directory);
+                page.messages.iter().for_each(|message| self.check_message(place, message, now));
                 let oldest = page.messages.first().map_or(1, |message| message.seq);
                 self.people[person as usize].memberships[membership as usize].oldest = if page.has_more { oldest } else { 1 };
             }
-            Asked::CatchUp { membership, after, head } => {
+            Asked::CatchUp { membership } => {
+                let missed = self.people[person as usize].memberships[membership as usize].missed;
+                let Some((after, head)) = missed else { return Ok(()) };
                 let page: Page<'_> = envelope.payload()?;
                 // What came after the join is live, and no part of what was missed.
                 let missed = page.messages.iter().filter(|message| message.seq <= head);
                 let events: Vec<Event> = missed.map(|message| self.event_of(message)).collect();
                 let place = self.place(person, membership);
+                page.messages.iter().for_each(|message| self.check_message(place, message, now));
                 let more = page.has_more && page.messages.last().is_some_and(|last| last.seq < head);
                 self.verifier.paged(place, (after, head), &events, more, now, &self.directory);
-                match events.last() {
-                    Some(last) if more => self.catch_up(person, membership, last.seq, head, now),
-                    _ => self.look_whether_settled(person, now),
-                }
+                let rest = events.last().filter(|_| more).map(|last| (last.seq, head));
+                self.people[person as usize].memberships[membership as usize].missed = rest;
+                self.catch_up(person, membership, now);
+                self.look_whether_settled(person, now);
             }
             _ => {}
         }
@@ -245,7 +278,7 @@ impl Crowd {
     /// The server refused a request.
     fn refused(&mut self, person: u32, asked: Asked, refusal: &Refusal<'_>, now: u64) {
         self.meters.error(&refusal.code);
-        let again = now + refusal.retry_after_ms.map_or(RETRY_NS, |wait| wait * MILLISECOND);
+        let again = now + refusal.retry_after_ms.map_or(RETRY_NS, |wait| wait.min(MAX_RETRY_MS) * MILLISECOND);
         match asked {
             Asked::Message { number, attempt } if refusal.retryable && attempt < MAX_ATTEMPTS => {
                 self.timers.push(again, Action::Resend { person, number, attempt: attempt + 1 });
@@ -255,15 +288,27 @@ impl Crowd {
                 *step = if *step == Step::Entering { Step::Outside } else { Step::Member };
                 self.timers.push(again, Action::Rejoin { person, membership });
             }
-            Asked::Auth | Asked::Enter { .. } | Asked::Join { .. } if !refusal.retryable => {
-                let user = self.directory.user(person);
-                self.fatal
-                    .get_or_insert(format!("the server refused {asked:?} of {user}: {}: {}", &*refusal.code, &*refusal.message));
+            Asked::Message { .. } if self.plan.closed_loop => self.timers.push(again, Action::Send { person, membership: 0 }),
+            Asked::Auth if refusal.retryable => {
+                self.disconnect(person, true);
+                self.timers.push(again, Action::Connect { person });
             }
-            Asked::CatchUp { membership, after, head } if refusal.retryable => {
-                self.catch_up(person, membership, after, head, now)
-            }
-            _ => {}
+            Asked::Auth | Asked::Enter { .. } | Asked::Join { .. } => self.refused_entry(person, asked, refusal, now),
+            Asked::CatchUp { membership } => self.timers.push(again, Action::CatchUp { person, membership }),
+            Asked::Message { .. } | Asked::Typing | Asked::MarkRead | Asked::Page { .. } | Asked::Probe { .. } | Asked::List => {}
+        }
+    }
+
+    /// Somebody is not let in, for good. While everybody arrives there can be no run; later it is what the run found out.
+    fn refused_entry(&mut self, person: u32, asked: Asked, refusal: &Refusal<'_>, now: u64) {
+        let user = self.directory.user(person).to_owned();
+        if self.stage == Stage::Arriving {
+            let what = format!("the server refused {asked:?} of {user}: {}: {}", &*refusal.code, &*refusal.message);
+            self.fatal.get_or_insert(what);
+        } else if let Asked::Join { membership, after: Some(after) } = asked {
+            let place = self.place(person, membership);
+            let what = format!("a member who had seq {after} was refused when they came back: {}", &*refusal.code);
+            self.verifier.unrecovered(place, after + 1, what, now, &self.directory);
         }
     }
 

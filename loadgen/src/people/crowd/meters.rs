@@ -44,7 +44,9 @@ impl Meters {
     pub(crate) fn open(&mut self, window: Range<u64>, afresh: bool) {
         self.window = window;
         if afresh {
+            let errors = mem::take(&mut self.total.counts.errors);
             self.total = Tally::new();
+            self.total.counts.errors = errors;
         }
     }
 

@@ -15,6 +15,7 @@ mod traffic;
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::plan::{MILLISECOND, Part, Plan};
@@ -34,6 +35,8 @@ use timers::{Action, Timers};
 const HEARTBEAT_NS: u64 = 10 * MILLISECOND;
 /// How often stuck indicators are looked for.
 const SWEEP_NS: u64 = 500 * MILLISECOND;
+/// How many of the newest events of each conversation are read again at the end.
+const READ_AGAIN: u64 = 1_000;
 /// How many actions are carried out before connections are heard again.
 const MAX_ACTIONS_PER_TURN: usize = 256;
 
@@ -96,7 +99,7 @@ pub(crate) struct Crowd {
     /// Everybody before this one was settled when it was last looked.
     settled_before: usize,
     /// Which history the server's positions belong to, once it said so.
-    epoch: Option<String>,
+    epoch: Option<Rc<str>>,
     typing_lease_ms: u32,
     fatal: Option<String>,
 }
@@ -125,7 +128,10 @@ impl Crowd {
                         marks: false,
                         oldest: 0,
                         composes: false,
+                        missed: None,
                         typing_since: None,
+                        typing_began: 0,
+                        epoch: None,
                     });
                 }
             }
@@ -197,7 +203,9 @@ impl Crowd {
         self.meters.open(window, self.plan.scenario.is_storm());
         self.timers.push(now, Action::Heartbeat);
         self.timers.push(now + SWEEP_NS, Action::Sweep);
-        if self.plan.scenario.is_storm() {
+        if self.people.is_empty() {
+            self.storm_end = Some(start);
+        } else if self.plan.scenario.is_storm() {
             self.begin_storm(start, now);
         } else {
             self.begin_traffic(start);
@@ -207,6 +215,7 @@ impl Crowd {
     /// No more sending; everybody comes back and takes what there is.
     pub(crate) fn stop(&mut self, now: u64) {
         self.stage = Stage::Draining;
+        self.read_again(now);
         self.timers.forget(|action| {
             !matches!(action, Action::Sweep | Action::Resend { .. } | Action::Rejoin { .. } | Action::Connect { .. })
         });
@@ -214,6 +223,25 @@ impl Crowd {
             self.stop_typing_everywhere(person, now);
             if self.people[person as usize].line == Line::Away {
                 self.timers.push(now, Action::Connect { person });
+            }
+        }
+    }
+
+    /// One member of each conversation reads the newest part of its log again: what was delivered live has to be in the store too.
+    fn read_again(&mut self, now: u64) {
+        for conversation in 0..self.directory.conversations.len() as u32 {
+            let members = &self.directory.conversations[conversation as usize].members;
+            let reader = members.iter().copied().find(|member| self.people[*member as usize].is_settled());
+            let Some((person, index)) =
+                reader.and_then(|person| Some((person, self.people[person as usize].membership_index(conversation)?)))
+            else {
+                continue;
+            };
+            let head = self.verifier.position(self.place(person, index)).unwrap_or(0);
+            if head > 0 {
+                let missed = Some((head.saturating_sub(READ_AGAIN), head));
+                self.people[person as usize].memberships[index as usize].missed = missed;
+                self.catch_up(person, index, now);
             }
         }
     }

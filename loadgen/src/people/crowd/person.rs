@@ -1,6 +1,7 @@
 //! One person: a connection, what they are waiting for, and the conversations they are in.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Where a person's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +43,18 @@ pub(crate) struct Membership {
     pub(crate) newest: u64,
     /// Whether a mark is due already.
     pub(crate) marks: bool,
+    /// What was missed and has not been loaded yet: after a seq, up to a head.
+    pub(crate) missed: Option<(u64, u64)>,
     /// How far back history has been loaded; 0: nothing was yet.
     pub(crate) oldest: u64,
     /// Whether they are about to write here.
     pub(crate) composes: bool,
     /// Since when the server has been told that they type, by when that was due.
     pub(crate) typing_since: Option<u64>,
+    /// When they last began to, by when that was due; also when they have stopped.
+    pub(crate) typing_began: u64,
+    /// The history that the position belongs to.
+    pub(crate) epoch: Option<Rc<str>>,
 }
 
 /// A request that has no answer yet.
@@ -75,15 +82,18 @@ pub(crate) enum Asked {
     },
     Typing,
     MarkRead,
-    /// Of history, for reading.
+    /// Of history, for reading: before a seq.
     Page {
+        membership: u32,
+        before: u64,
+    },
+    /// Whether the server is still there, after somebody was shown as typing for too long.
+    Probe {
         membership: u32,
     },
     /// Of what was missed: after a seq, up to a head.
     CatchUp {
         membership: u32,
-        after: u64,
-        head: u64,
     },
     List,
 }
@@ -137,7 +147,7 @@ impl Person {
     pub(crate) fn is_settled(&self) -> bool {
         self.line == Line::Here
             && self.memberships.iter().all(|membership| membership.step == Step::Joined)
-            && !self.pending.values().any(|pending| matches!(pending.asked, Asked::CatchUp { .. }))
+            && self.memberships.iter().all(|membership| membership.missed.is_none())
     }
 
     /// Their membership of a conversation.

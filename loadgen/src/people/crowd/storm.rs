@@ -2,7 +2,7 @@
 
 use super::super::plan::SECOND;
 use super::super::scenario::Scenario;
-use super::{Action, Crowd};
+use super::{Action, Crowd, Line};
 
 /// Messages that each conversation's founder writes while the others are away.
 const MISSED_MESSAGES: u32 = 10;
@@ -15,10 +15,13 @@ impl Crowd {
         let forgetful = self.plan.scenario == Scenario::ConnectStorm;
         let rate = self.plan.rate.map(|rate| self.part.share_of(rate, &self.plan));
         for person in 0..self.people.len() as u32 {
+            if self.people[person as usize].line == Line::Lost {
+                continue;
+            }
             let founds = self.people[person as usize].memberships.iter().any(|membership| membership.slot == 0);
             if !forgetful && founds {
                 self.write_what_others_miss(person, now, start - QUIET_NS);
-                self.timers.push(start - QUIET_NS, Action::Drop { person });
+                self.timers.push(start - QUIET_NS, Action::Leave { person });
             } else {
                 self.disconnect(person, !forgetful);
             }
@@ -34,7 +37,7 @@ impl Crowd {
         for index in 0..self.people[person as usize].memberships.len() as u32 {
             if self.people[person as usize].memberships[index as usize].slot == 0 {
                 for message in 0..MISSED_MESSAGES {
-                    let due = from + (until - from) * u64::from(message) / u64::from(MISSED_MESSAGES + 1);
+                    let due = from + until.saturating_sub(from) * u64::from(message) / u64::from(MISSED_MESSAGES + 1);
                     self.timers.push(due, Action::Send { person, membership: index });
                 }
             }

@@ -24,8 +24,12 @@ pub(crate) enum Action {
     Idle { person: u32 },
     /// Lose the connection.
     Drop { person: u32 },
+    /// Lose the connection, in a storm: when to come back has been said already.
+    Leave { person: u32 },
     /// Join again what could not be joined.
     Rejoin { person: u32, membership: u32 },
+    /// Load what was missed, after a pause.
+    CatchUp { person: u32, membership: u32 },
     /// Look for stuck indicators.
     Sweep,
     /// Nothing: tells how late the tester is.

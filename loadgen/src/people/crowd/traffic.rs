@@ -4,12 +4,14 @@ use super::super::plan::SECOND;
 use super::super::scenario::Scenario;
 use super::super::sends::Sent;
 use super::super::wire::Request;
-use super::{Action, Asked, Crowd, HEARTBEAT_NS, Line, Output, SWEEP_NS, Stage, Step};
+use super::{Action, Asked, Crowd, HEARTBEAT_NS, Line, Output, Place, SWEEP_NS, Stage, Step};
 
 /// How often a client says again that its user types, as PROTOCOL.md asks.
 const TYPING_REPEAT_NS: u64 = 3 * SECOND;
 /// How often somebody else is picked when the first is busy, at random; then it is whoever is next.
 const PICKS: usize = 8;
+/// A look for stuck indicators that is later than this says nothing.
+const MAX_SWEEP_LAG_NS: u64 = SECOND;
 /// How long a drop waits for somebody who is busy.
 const BUSY_PAUSE_NS: u64 = SECOND / 10;
 /// Messages of a page of history.
@@ -69,9 +71,22 @@ impl Crowd {
             Action::Page { person } => self.page_back(person, due, now),
             Action::Idle { person } => self.look_away(person, due, now),
             Action::Drop { person } => self.drop_out(person, due, now),
+            Action::Leave { person } => {
+                if self.people[person as usize].line != Line::Lost {
+                    self.disconnect(person, true);
+                }
+            }
             Action::Rejoin { person, membership } => self.step_in(person, membership, now),
+            Action::CatchUp { person, membership } => self.catch_up(person, membership, now),
             Action::Sweep => {
+                // Who looks late has not read what came meanwhile, either: that is no fault of the server's.
+                if now - due > MAX_SWEEP_LAG_NS {
+                    self.verifier.forget_typing();
+                }
                 self.verifier.check_typing(now, &self.directory);
+                for place in self.verifier.needing_probes(now) {
+                    self.probe(place, now);
+                }
                 self.timers.push(now + SWEEP_NS, Action::Sweep);
             }
             Action::Heartbeat => {
@@ -137,7 +152,9 @@ impl Crowd {
         if membership.step != Step::Joined {
             return;
         }
-        membership.typing_since.get_or_insert(due);
+        if membership.typing_since.is_none() {
+            (membership.typing_since, membership.typing_began) = (Some(due), due);
+        }
         let id = self.directory.id_of(membership.conversation).to_owned();
         self.meters.count(due, |counts| counts.typing_sent += 1);
         self.ask(person, Asked::Typing, &Request::TypingStart { conversation: &id }, now);
@@ -218,6 +235,14 @@ impl Crowd {
         self.ask(person, Asked::MarkRead, &Request::MarkRead { conversation: &id, seq }, now);
     }
 
+    /// Asks the server something, to see whether it is there.
+    fn probe(&mut self, place: Place, now: u64) {
+        let person = self.directory.conversations[place.conversation as usize].members[place.slot as usize];
+        if let Some(membership) = self.people[person as usize].membership_index(place.conversation) {
+            self.ask(person, Asked::Probe { membership }, &Request::Ping, now);
+        }
+    }
+
     fn page_back(&mut self, person: u32, due: u64, now: u64) {
         if let Some(mean) = self.plan.behaviour.pages_every {
             let next = self.sometime_after(due, mean);
@@ -230,10 +255,10 @@ impl Crowd {
             return;
         }
         // At the beginning of the log one starts again from its end.
-        let before = if membership.oldest > 1 { membership.oldest } else { membership.newest + 1 };
+        let before = if membership.oldest > 1 { membership.oldest } else { membership.newest + 1 }.max(1);
         let id = self.directory.id_of(membership.conversation).to_owned();
-        let request = Request::LoadMessages { conversation: &id, before: Some(before.max(1)), after: None, limit: HISTORY_PAGE };
-        self.ask(person, Asked::Page { membership: index }, &request, now);
+        let request = Request::LoadMessages { conversation: &id, before: Some(before), after: None, limit: HISTORY_PAGE };
+        self.ask(person, Asked::Page { membership: index, before }, &request, now);
     }
 
     fn look_away(&mut self, person: u32, due: u64, now: u64) {

@@ -8,6 +8,8 @@ use super::{Checked, Fault};
 
 /// How many of the newest places of a log are kept for comparison between members.
 const MAX_ENTRIES: usize = 8_192;
+/// How many of the latest events a join brings that does not resume: PROTOCOL.md's default.
+const LATEST_EVENTS: u64 = 50;
 /// How many events of a member are shown around a breach.
 const AROUND: usize = 6;
 
@@ -103,6 +105,7 @@ impl Ledger {
     /// A join without resuming: `events` are the latest and end at `head`.
     pub(crate) fn join(&mut self, slot: u32, head: u64, events: &[Event]) -> Checked {
         let start = head.saturating_sub(events.len() as u64);
+        let too_few = (events.len() as u64) < head.min(LATEST_EVENTS);
         let view = self.view(slot);
         *view = View { position: Some(head), live: true, ..View::default() };
         self.head = self.head.max(head);
@@ -115,6 +118,10 @@ impl Ledger {
                 return Err(Fault::new("gap", expected, what));
             }
             self.compare(*event)?;
+        }
+        if too_few {
+            let what = format!("the join reply has {} events where the latest {LATEST_EVENTS} up to {head} belong", events.len());
+            return Err(Fault::new("unrecovered", start, what));
         }
         Ok(())
     }
@@ -164,6 +171,9 @@ impl Ledger {
 
     /// A durable reply.
     pub(crate) fn acknowledge(&mut self, event: Event) -> Checked {
+        if event.seq == 0 {
+            return Err(Fault::new("wrong_ack", 0, "the reply names seq 0, and logs begin at 1"));
+        }
         self.acked = self.acked.max(event.seq);
         self.compare(event).map_err(|fault| Fault { kind: "wrong_ack", ..fault })
     }
@@ -180,8 +190,8 @@ impl Ledger {
             self.compare(*event)?;
         }
         let end = if has_more { last } else { head };
-        let known = (after.max(self.first.saturating_sub(1)) + 1..=end).filter_map(|seq| self.entry(seq));
-        let left_out = known.filter(Event::is_message).find(|known| !page.iter().any(|event| event.seq == known.seq));
+        let known = self.entries.iter().flatten().filter(|known| known.seq > after && known.seq <= end);
+        let left_out = known.filter(|known| known.is_message()).find(|known| !page.iter().any(|event| event.seq == known.seq));
         left_out.map_or(Ok(()), |event| {
             Err(Fault::new(
                 "unrecovered",
@@ -191,10 +201,42 @@ impl Ledger {
         })
     }
 
+    /// Members who have to ask the server about an indicator.
+    pub(crate) fn needing_probes(&mut self, now: u64) -> Vec<u32> {
+        let views = (0u32..).zip(&mut self.views).filter(|(_, view)| view.live);
+        views.filter_map(|(slot, view)| view.typing.needs_probe(now).then_some(slot)).collect()
+    }
+
+    /// A page of the messages before `before`: every message known to be there must be on it, from its first on or, where there is no
+    /// more, from the beginning.
+    pub(crate) fn check_history(&mut self, before: u64, page: &[Event], has_more: bool) -> Checked {
+        let from = if has_more { page.first().map_or(before, |event| event.seq) } else { 1 };
+        let what = |seq, what: &str| Fault::new("unrecovered", seq, format!("the page before seq {before} {what} seq {seq}"));
+        for pair in page.windows(2) {
+            if pair[1].seq <= pair[0].seq {
+                return Err(what(pair[1].seq, "is not in order at"));
+            }
+        }
+        for event in page {
+            self.compare(*event)?;
+        }
+        if page.is_empty() && has_more {
+            return Err(what(before, "is empty although there is more before"));
+        }
+        let known = self.entries.iter().flatten().filter(|known| known.seq >= from && known.seq < before && known.is_message());
+        let left_out = known.filter(|known| page.binary_search_by_key(&known.seq, |event| event.seq).is_err()).next();
+        left_out.map_or(Ok(()), |event| Err(what(event.seq, "leaves out the message at")))
+    }
+
     /// Members whose indicators are stuck, with the typist.
     pub(crate) fn stuck_typing(&mut self, now: u64) -> Vec<(u32, u32)> {
         let views = (0u32..).zip(&mut self.views).filter(|(_, view)| view.live);
         views.flat_map(|(slot, view)| view.typing.take_stuck(now).into_iter().map(move |typist| (slot, typist))).collect()
+    }
+
+    /// Takes all indicators off.
+    pub(crate) fn forget_typing(&mut self) {
+        self.views.iter_mut().for_each(|view| view.typing.clear());
     }
 
     /// Whether every connected member has seen everything that is known to exist.
@@ -221,10 +263,6 @@ impl Ledger {
             EventKind::Left => format!("seq {} member_left", event.seq),
         };
         self.views[slot as usize].recent.iter().map(name).collect()
-    }
-
-    fn entry(&self, seq: u64) -> Option<Event> {
-        *self.entries.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)?
     }
 
     /// What two members see at one place must be the same.

@@ -6,6 +6,7 @@
 //! - `order`: two members saw different events at one `seq`. `altered`: a message is not what was sent. `doubled`: one message has
 //!   two places in a log. `wrong_ack`: the reply names another place than the event.
 //! - `missing`: an acknowledged message was not seen by a member although they were connected and had time.
+//! - `unrecovered` again: the end of each log, read once more when the run is over, leaves out what was delivered.
 //! - `foreign`: an event of a conversation that the connection has not joined, or of somebody who is not in it.
 //! - `unrecovered`: a resumed position did not lead to the head, or a page left out what it should hold.
 //! - `typing_stuck`: somebody's typing was announced, and its end was not, well after the lease.
@@ -124,6 +125,16 @@ impl Verifier {
         self.note(place, Err(Fault::new("doubled", seq, what)), now, names);
     }
 
+    /// A return that was not whole.
+    pub(crate) fn unrecovered(&mut self, place: Place, seq: u64, what: String, now: u64, names: &dyn Names) {
+        self.note(place, Err(Fault::new("unrecovered", seq, what)), now, names);
+    }
+
+    /// Nobody is shown as typing any more, as far as is known here.
+    pub(crate) fn forget_typing(&mut self) {
+        self.ledgers.iter_mut().for_each(Ledger::forget_typing);
+    }
+
     /// Something of a conversation that is not the user's.
     pub(crate) fn foreign(&mut self, conversation: &str, user: &str, what: String, now: u64) {
         self.keep(Breach {
@@ -157,6 +168,31 @@ impl Verifier {
     /// A message took so long to reach a member: past a second they were behind, and are promised no hints for a while.
     pub(crate) fn delayed(&mut self, place: Place, delay_ns: u64, now: u64) {
         self.ledger(place).typing(place.slot).delayed(delay_ns, now);
+    }
+
+    /// Members who have to ask the server something, because somebody is shown to them for too long.
+    pub(crate) fn needing_probes(&mut self, now: u64) -> Vec<Place> {
+        let ledgers = (0u32..).zip(&mut self.ledgers);
+        let of = |(conversation, ledger): (u32, &mut Ledger)| {
+            ledger.needing_probes(now).into_iter().map(move |slot| Place { conversation, slot }).collect::<Vec<_>>()
+        };
+        ledgers.flat_map(of).collect()
+    }
+
+    /// The server has answered such a member.
+    pub(crate) fn probed(&mut self, place: Place, now: u64) {
+        self.ledger(place).typing(place.slot).probed(now);
+    }
+
+    /// A page of history before `before`.
+    pub(crate) fn looked_back(&mut self, place: Place, before: u64, page: &[Event], has_more: bool, now: u64, names: &dyn Names) {
+        let checked = self.ledger(place).check_history(before, page, has_more);
+        self.note(place, checked, now, names);
+    }
+
+    /// A reply that is not about the message that was sent.
+    pub(crate) fn wrong_ack(&mut self, place: Place, seq: u64, what: &str, now: u64, names: &dyn Names) {
+        self.note(place, Err(Fault::new("wrong_ack", seq, what)), now, names);
     }
 
     /// Looks for indicators that are on too long.

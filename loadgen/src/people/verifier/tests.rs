@@ -131,8 +131,6 @@ fn a_page_holds_every_message() {
     (1..=4).for_each(|number| verifier.event(A, message(number, number), 0, &Plain));
     verifier.paged(B, (0, 4), &[message(1, 1), message(2, 2)], true, 0, &Plain);
     verifier.paged(B, (2, 4), &[message(3, 3), message(4, 4)], false, 0, &Plain);
-    verifier.joined(B, 4, &[message(3, 3), message(4, 4)], 0, &Plain);
-    assert!(verifier.is_settled());
     verifier.paged(B, (2, 4), &[message(4, 4)], false, 0, &Plain);
     verifier.paged(B, (0, 4), &[message(2, 2), message(1, 1)], false, 0, &Plain);
     assert_eq!(kinds(verifier), ["unrecovered", "unrecovered"]);
@@ -145,9 +143,12 @@ fn typing_ends_with_its_lease() {
     verifier.typing_started(A, 1, 6 * second, 0);
     verifier.typing_started(B, 0, 6 * second, 0);
     verifier.typing_stopped(B, 0);
-    verifier.check_typing(8 * second, &Plain);
+    assert_eq!(verifier.needing_probes(8 * second), []);
+    assert_eq!(verifier.needing_probes(9 * second), [A]);
+    verifier.check_typing(90 * second, &Plain);
     assert_eq!(verifier.breaches(), 0);
-    verifier.check_typing(10 * second, &Plain);
+    verifier.probed(A, 91 * second);
+    verifier.check_typing(93 * second, &Plain);
     let details = verifier.finish(0, &Plain).details;
     assert_eq!((details.len(), details[0].kind.as_str(), details[0].user.as_str()), (1, "typing_stuck", "u-0"));
 }
