@@ -127,7 +127,7 @@ impl Crowd {
                         newest: 0,
                         marks: false,
                         oldest: 0,
-                        composes: false,
+                        composing: 0,
                         missed: None,
                         typing_since: None,
                         typing_began: 0,

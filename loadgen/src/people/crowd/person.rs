@@ -47,8 +47,8 @@ pub(crate) struct Membership {
     pub(crate) missed: Option<(u64, u64)>,
     /// How far back history has been loaded; 0: nothing was yet.
     pub(crate) oldest: u64,
-    /// Whether they are about to write here.
-    pub(crate) composes: bool,
+    /// How many messages they are about to write here: one, unless more is asked for than so many people can type.
+    pub(crate) composing: u32,
     /// Since when the server has been told that they type, by when that was due.
     pub(crate) typing_since: Option<u64>,
     /// When they last began to, by when that was due; also when they have stopped.

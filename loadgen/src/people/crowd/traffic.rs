@@ -107,38 +107,43 @@ impl Crowd {
             Some(composing) => {
                 let sends = self.plan.scenario != Scenario::Typing && self.random.f64() >= self.plan.behaviour.abandons;
                 let send_at = self.after(due, composing);
+                self.people[person as usize].memberships[membership as usize].composing += 1;
                 self.type_on(person, membership, send_at, sends, due, now);
             }
             None => self.write(person, membership, due, now),
         }
     }
 
-    /// Somebody who is there, not looking away, and not composing already. If all are busy, anybody: what is due is due.
+    /// Somebody who is there, not looking away, and not composing already. If all are busy, somebody who is there; if nobody is, anybody:
+    /// what is due is due.
     fn pick(&mut self, now: u64) -> (u32, u32) {
         let people = self.people.len() as u32;
-        let free = |crowd: &Self, person: u32, membership: u32| {
-            let state = &crowd.people[person as usize];
-            state.line == Line::Here && state.idle_until <= now && !state.memberships[membership as usize].composes
-        };
         let mut picked = (0, 0);
         for _ in 0..PICKS {
             let person = self.random.u32(0..people);
             let membership = self.random.u32(0..self.people[person as usize].memberships.len() as u32);
             picked = (person, membership);
-            if free(self, person, membership) {
+            if self.is_free(person, membership, now) {
                 return picked;
             }
         }
         let (first, membership) = picked;
-        let others = (first..people).chain(0..first);
-        others.map(|person| (person, membership)).find(|(person, membership)| free(self, *person, *membership)).unwrap_or(picked)
+        let others = (first..people).chain(0..first).map(|person| (person, membership));
+        let is_here = |(person, _): &(u32, u32)| self.people[*person as usize].line == Line::Here;
+        let free = others.clone().find(|(person, membership)| self.is_free(*person, *membership, now));
+        free.or_else(|| others.clone().find(is_here)).unwrap_or(picked)
+    }
+
+    fn is_free(&self, person: u32, membership: u32, now: u64) -> bool {
+        let state = &self.people[person as usize];
+        state.line == Line::Here && state.idle_until <= now && state.memberships[membership as usize].composing == 0
     }
 
     /// Says that one types, and comes back to it: to say so again, to send, or to stop.
     fn type_on(&mut self, person: u32, index: u32, send_at: u64, sends: bool, due: u64, now: u64) {
         self.record_lag(due, now);
-        self.people[person as usize].memberships[index as usize].composes = due < send_at;
         if due >= send_at {
+            self.people[person as usize].memberships[index as usize].composing -= 1;
             match sends {
                 true => self.write(person, index, send_at, now),
                 false => self.stop_typing(person, index, now),
@@ -275,7 +280,7 @@ impl Crowd {
         // Whoever is in the middle of something loses the connection a little later: a message that waits for its sender to come back
         // would say nothing about the server.
         let state = &self.people[person as usize];
-        let busy = state.memberships.iter().any(|membership| membership.composes) || !state.pending.is_empty();
+        let busy = state.memberships.iter().any(|membership| membership.composing > 0) || !state.pending.is_empty();
         if busy && self.stage == Stage::Running {
             self.timers.push(now + BUSY_PAUSE_NS, Action::Drop { person });
             return;

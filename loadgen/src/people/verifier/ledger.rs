@@ -223,8 +223,9 @@ impl Ledger {
         if page.is_empty() && has_more {
             return Err(what(before, "is empty although there is more before"));
         }
-        let known = self.entries.iter().flatten().filter(|known| known.seq >= from && known.seq < before && known.is_message());
-        let left_out = known.filter(|known| page.binary_search_by_key(&known.seq, |event| event.seq).is_err()).next();
+        let mut known =
+            self.entries.iter().flatten().filter(|known| known.seq >= from && known.seq < before && known.is_message());
+        let left_out = known.find(|known| page.binary_search_by_key(&known.seq, |event| event.seq).is_err());
         left_out.map_or(Ok(()), |event| Err(what(event.seq, "leaves out the message at")))
     }
 
