@@ -167,21 +167,23 @@ class Postgres(unittest.TestCase):
         self.assertEqual(postgres.share_verdict([(100, 49), (100, 60), (100, 10)]).word, "missed")
         self.assertEqual(postgres.share_verdict([]).word, "not judged")
 
-    def test_an_acknowledgement_may_take_less_than_three_batches(self):
+    def test_an_acknowledgement_may_take_less_than_three_batches_of_its_own_run(self):
         found = [postgres.Batch(2, 1, 1)] * postgres.MIN_BATCHES
-        self.assertEqual(postgres.latency_verdict([5.9, 1.0, 99.0], found).word, "met")
-        self.assertEqual(postgres.latency_verdict([6.0], found).word, "missed")
-        self.assertEqual(postgres.latency_verdict([1.0], found[1:]).word, "not judged")
-        self.assertEqual(postgres.latency_verdict([], found).word, "not judged")
+        slow = [postgres.Batch(20, 1, 1)] * postgres.MIN_BATCHES
+        self.assertEqual(postgres.latency_verdict([(5.9, found), (50.0, slow), (99.0, found)]).word, "met")
+        self.assertEqual(postgres.latency_verdict([(6.0, found)]).word, "missed")
+        self.assertEqual(postgres.latency_verdict([(50.0, found), (50.0, slow), (50.0, found)]).word, "missed")
+        self.assertEqual(postgres.latency_verdict([(1.0, found[1:])]).word, "not judged")
+        self.assertEqual(postgres.latency_verdict([]).word, "not judged")
 
     def test_what_is_not_judged_is_no_success(self):
         met, missed, unknown = (postgres.Verdict("", 1, word) for word in ("met", "missed", "not judged"))
         self.assertEqual([postgres.exit_status(of) for of in ([met, met], [met, missed], [met, unknown], [missed, unknown])], [0, 1, 3, 1])
 
     def test_the_url_with_its_password_is_not_in_the_command(self):
-        server = servers.parlor("postgres", Path("/bin/echo"), "postgres://u:secret@127.0.0.1/bench", Path("/nowhere"))
-        self.assertNotIn("secret", " ".join(server.command(1, Path("/nowhere"))))
-        self.assertIn("secret", server.environment["PARLOR_DATABASE"])
+        server = servers.parlor("postgres", Path("/bin/echo"), "postgres://u:hidden@127.0.0.1/bench", Path("/nowhere"))
+        self.assertNotIn("hidden", " ".join(server.command(1, Path("/nowhere"))))
+        self.assertIn("hidden", server.environment["PARLOR_DATABASE"])
 
 
 class Endings(unittest.TestCase):
