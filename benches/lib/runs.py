@@ -1,4 +1,4 @@
-"""One run: a fresh server on one core, `loadgen raw` on another, and the figures."""
+"""One run: a fresh server on one core, `loadgen raw` on another (or both on the same two), and the figures."""
 
 import json
 import os
@@ -53,8 +53,8 @@ class Bench:
     loadgen: Path
     tokens: Path | None
     work: Path
-    server_core: int
-    generator_core: int
+    server_core: int | set[int]
+    generator_core: int | set[int]
     seconds: float
     warmup: float
 

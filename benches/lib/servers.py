@@ -40,10 +40,12 @@ class Server:
     command: Callable[[int, Path], list[str]]
     """Of a port and a directory for its data."""
     notes: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    """Beyond the script's own: what other users of the machine shall not read in a command."""
 
 
 def parlor(name: str, binary: Path, database: str, work: Path) -> Server:
-    """Parlor from `binary`, one worker. `database` is memory or sqlite."""
+    """Parlor from `binary`, one worker. `database` is memory, sqlite, or the URL of a PostgreSQL database."""
     try:
         known = subprocess.run([binary, "serve", "--help"], capture_output=True, text=True, timeout=30).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -54,6 +56,8 @@ def parlor(name: str, binary: Path, database: str, work: Path) -> Server:
         "--data", str(data), *(word for limit in limits for word in (limit, "0")),
         *(["--database", "memory:"] if database == "memory" else []),
     ])  # fmt: skip
+    if database not in ("memory", "sqlite"):
+        server.environment["PARLOR_DATABASE"] = database
     server.notes = [f"{name}: its server does not know {limit} and was started without" for limit in LIMITS_OFF if limit not in limits]
     return server
 
@@ -121,8 +125,8 @@ def floor(work: Path) -> Server:
 
 
 @contextmanager
-def running(server: Server, core: int, work: Path) -> Iterator[tuple[str, int]]:
-    """Starts `server` on `core` with a fresh data directory, for the time of a `with`: its URL and its process id."""
+def running(server: Server, cores: int | set[int], work: Path) -> Iterator[tuple[str, int]]:
+    """Starts `server` on `cores` with a fresh data directory, for the time of a `with`: its URL and its process id."""
     data = work / "data"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700)
@@ -131,7 +135,10 @@ def running(server: Server, core: int, work: Path) -> Iterator[tuple[str, int]]:
     with output.open("w") as out, errors.open("w") as err:
         if not shutil.which(command[0]):
             raise Unusable(f"{command[0]} cannot be run")
-        with started(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=pin_to(core)) as process:
+        environment = {**os.environ, **server.environment}
+        with started(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, preexec_fn=pin_to(cores)
+        ) as process:  # fmt: skip
             yield url_of(process, output, errors), process.pid
 
 
@@ -145,9 +152,9 @@ def url_of(process: subprocess.Popen, output: Path, errors: Path) -> str:
     raise Unusable(f"did not start: {last_line(errors.read_text())}")
 
 
-def pin_to(core: int) -> Callable[[], None]:
+def pin_to(cores: int | set[int]) -> Callable[[], None]:
     """For a process that is about to be started."""
-    return lambda: os.sched_setaffinity(0, {core})
+    return lambda: os.sched_setaffinity(0, {cores} if isinstance(cores, int) else cores)
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import postgres  # noqa: E402
 import servers  # noqa: E402
 import shapes  # noqa: E402
 from gates import CPU, GATES, P50, P99, exit_status, judged, verdict_of  # noqa: E402
@@ -126,6 +127,65 @@ class Tables(unittest.TestCase):
         self.assertEqual(markdown([["a", "b"], ["1", "2"]]), "| a | b |\n| --- | --- |\n| 1 | 2 |")
 
 
+def transaction(process: int, begin: float, took: float, *tags: str, end: str = "COMMIT") -> list[str]:
+    """Lines of PostgreSQL's log: each statement takes 0.25 ms, and they are spread over `took` seconds."""
+    steps = ["BEGIN", *tags, end]
+    times = [begin + took * place / (len(steps) - 1) for place in range(len(steps))]
+    return [f"{at:.3f} {process} {tag} LOG:  duration: 0.250 ms  execute s5: WITH input AS (\n" for at, tag in zip(times, steps)]
+
+
+APPEND = ("BIND", "SELECT", "BIND", "SELECT")
+
+
+class Postgres(unittest.TestCase):
+    def test_a_batch_is_as_long_as_its_transaction_took(self):
+        (batch,) = postgres.batches(transaction(7, 100.0, 0.004, *APPEND))
+        self.assertEqual(batch, postgres.Batch(whole_ms=4, statements_ms=1.5, commit_ms=0.25))
+
+    def test_batches_of_two_processes_are_told_apart(self):
+        one, other = transaction(7, 100.0, 0.004, *APPEND), transaction(8, 100.0, 0.009, *APPEND)
+        mixed = [line for pair in zip(one, other) for line in pair]
+        self.assertEqual([batch.whole_ms for batch in postgres.batches(mixed)], [4, 9])
+
+    def test_only_committed_batches_of_messages_that_are_there_as_a_whole_count(self):
+        for lines in (
+            transaction(7, 100.0, 0.004, *APPEND, end="ROLLBACK"),
+            transaction(7, 100.0, 0.004, *APPEND, "BIND", "INSERT"),
+            transaction(7, 100.0, 0.004, "BIND", "SELECT"),
+            transaction(7, 100.0, 0.004, *APPEND)[1:],
+            transaction(7, 100.0, 0.004, *APPEND)[:-1],
+            ["\t SELECT 1 FROM log\n", "100.000 7 idle LOG:  could not receive data from client\n", "\n"],
+        ):
+            self.assertEqual(postgres.batches(lines), [], lines)
+
+    def test_the_median_lies_between_whole_milliseconds(self):
+        found = [postgres.Batch(whole, 1, 1) for whole in [1] * 50 + [2] * 50]
+        self.assertAlmostEqual(postgres.median_batch(found), 1.5)
+
+    def test_the_share_is_the_median_of_the_pairs_and_half_is_enough(self):
+        self.assertEqual(postgres.share_verdict([(100, 50), (100, 60), (100, 10)]).word, "met")
+        self.assertEqual(postgres.share_verdict([(100, 49), (100, 60), (100, 10)]).word, "missed")
+        self.assertEqual(postgres.share_verdict([]).word, "not judged")
+
+    def test_an_acknowledgement_may_take_less_than_three_batches_of_its_own_run(self):
+        found = [postgres.Batch(2, 1, 1)] * postgres.MIN_BATCHES
+        slow = [postgres.Batch(20, 1, 1)] * postgres.MIN_BATCHES
+        self.assertEqual(postgres.latency_verdict([(5.9, found), (50.0, slow), (99.0, found)]).word, "met")
+        self.assertEqual(postgres.latency_verdict([(6.0, found)]).word, "missed")
+        self.assertEqual(postgres.latency_verdict([(50.0, found), (50.0, slow), (50.0, found)]).word, "missed")
+        self.assertEqual(postgres.latency_verdict([(1.0, found[1:])]).word, "not judged")
+        self.assertEqual(postgres.latency_verdict([]).word, "not judged")
+
+    def test_what_is_not_judged_is_no_success(self):
+        met, missed, unknown = (postgres.Verdict("", 1, word) for word in ("met", "missed", "not judged"))
+        self.assertEqual([postgres.exit_status(of) for of in ([met, met], [met, missed], [met, unknown], [missed, unknown])], [0, 1, 3, 1])
+
+    def test_the_url_with_its_password_is_not_in_the_command(self):
+        server = servers.parlor("postgres", Path("/bin/echo"), "postgres://u:hidden@127.0.0.1/bench", Path("/nowhere"))
+        self.assertNotIn("hidden", " ".join(server.command(1, Path("/nowhere"))))
+        self.assertIn("hidden", server.environment["PARLOR_DATABASE"])
+
+
 class Endings(unittest.TestCase):
     def test_a_program_that_is_waited_for_is_asked_to_end_and_has_the_time_to(self):
         library = Path(__file__).resolve().parent
@@ -163,7 +223,7 @@ class Arguments(unittest.TestCase):
 
     def test_the_commands_tell_how_they_are_used(self):
         root = Path(__file__).resolve().parent.parent
-        for command in ("peers/compare", "end_to_end", "planted/check", "../scripts/bench-regression"):
+        for command in ("peers/compare", "end_to_end", "postgres", "planted/check", "../scripts/bench-regression"):
             ran = subprocess.run([root / command, "--help"], capture_output=True, text=True, timeout=60)
             self.assertEqual(ran.returncode, 0, ran.stderr)
 
