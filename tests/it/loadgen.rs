@@ -31,7 +31,7 @@ fn binary() -> &'static Path {
 
 /// Six people in groups of three for two seconds, however busy the machine is.
 const BRIEF: [&str; 12] =
-    ["--clients", "6", "--group-size", "3", "--rate", "30", "--warmup", "200ms", "--duration", "2s", "--max-generator-cpu", "1"];
+    ["--clients", "6", "--group-size", "3", "--max-generator-cpu", "1", "--warmup", "200ms", "--rate", "30", "--duration", "2s"];
 const PATIENT: [&str; 2] = ["--max-lag", "1h"];
 
 fn command(server: &Server, arguments: &[&str]) -> tokio::process::Command {
@@ -69,8 +69,10 @@ async fn every_scenario_is_run_and_kept_promise() {
         ("reconnect-storm", "recovery"),
         ("idle", "auth"),
     ] {
-        let output =
-            loadgen(&server, &[&["run", "--scenario", scenario, "--json", "--server-pid", &pid], &BRIEF, &PATIENT]).await;
+        // People type for seconds: more often than this, and they would not stop in between.
+        let pace = if scenario == "typing" { ["--rate", "2", "--duration", "6s"] } else { ["--rate", "30", "--duration", "2s"] };
+        let run = ["run", "--scenario", scenario, "--json", "--server-pid", &pid];
+        let output = loadgen(&server, &[&run, &BRIEF[..8], &pace, &PATIENT]).await;
         let results = results(&output, 0);
         assert!(results["metrics"][metric]["count"].as_u64() > Some(0), "{scenario} {results}");
         assert_eq!(
@@ -156,11 +158,13 @@ async fn find_max_reports_the_knee() {
 #[tokio::test]
 async fn a_killed_server_costs_errors_but_no_promise() {
     let mut server = Server::start(&[]).await;
+    let pid = server.pid().to_string();
     let load =
         ["--clients", "12", "--group-size", "4", "--rate", "60", "--duration", "6s", "--warmup", "100ms", "--drain", "60s"];
     let mut running = command(
         &server,
-        &[&["run", "--scenario", "chat", "--json"], &load[..], &PATIENT, &["--max-generator-cpu", "1"]].concat(),
+        &[&["run", "--scenario", "chat", "--json", "--server-pid", &pid], &load[..], &PATIENT, &["--max-generator-cpu", "1"]]
+            .concat(),
     );
     let running = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
     let messages = || async { crate::support::http::get(server.address(), "/metrics").await.body };
