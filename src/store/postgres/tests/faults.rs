@@ -15,7 +15,7 @@ use crate::protocol::{LogEvent, Role};
 /// Far longer than anything takes here.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
@@ -24,7 +24,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Stands between a store and its server, and can keep the server's answers back.
-struct Proxy {
+pub(super) struct Proxy {
     address: SocketAddr,
     state: Arc<ProxyState>,
 }
@@ -59,7 +59,7 @@ impl Proxy {
     }
 
     /// Has the server's answers disappear from now on.
-    fn swallow(&self) {
+    pub(super) fn swallow(&self) {
         self.state.swallows.store(true, Ordering::SeqCst);
     }
 
@@ -69,7 +69,7 @@ impl Proxy {
     }
 
     /// Cuts every connection; those to come work.
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         for stream in self.state.open.lock().unwrap().drain(..) {
             stream.shutdown(Shutdown::Both).ok();
         }
@@ -101,7 +101,7 @@ impl Drop for Proxy {
 }
 
 /// A store whose answers can be lost, and a look at what it has stored.
-fn behind_a_proxy() -> (Proxy, PostgresStore, Beside) {
+pub(super) fn behind_a_proxy() -> (Proxy, PostgresStore, Beside) {
     behind_a_proxy_for(Duration::from_secs(20))
 }
 
