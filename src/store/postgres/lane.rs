@@ -3,7 +3,8 @@
 //!
 //! When the connection is lost, whether the batch under way was committed is not known. It is kept until there is a connection
 //! again, and carried out once more: every write finds what an earlier attempt of it has left, so that it happens once. What
-//! comes in meanwhile is refused at once.
+//! comes in meanwhile is refused at once. A batch with which connections are lost again and again is halved, so that the write
+//! that ends them is refused alone.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -37,9 +38,11 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// Everything works again within five seconds of the server's return.
 const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5_000);
-/// How often a transaction is tried that PostgreSQL rolled back for the sake of another one.
+/// How often a transaction is tried that PostgreSQL rolled back for the sake of another one, and a write alone whose connections are lost.
 const MAX_TRIES: usize = 4;
-/// How long a write whose outcome is not known waits for a connection on which to ask.
+/// Losses of the connection after which a batch is halved: one may be anybody's, two are likely its own.
+const LOSSES_BEFORE_SPLIT: usize = 2;
+/// How long after the first loss a write whose outcome is not known may wait for a connection on which to ask.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which of so many lanes a conversation is on, by the random end of its id.
@@ -185,7 +188,7 @@ impl Lane {
     /// Carries out a batch and answers it. Returns the connection if it can be used further.
     async fn carry_out(&mut self, link: WriterLink, batch: Vec<Write>) -> Option<WriterLink> {
         let mut link = link;
-        let mut pieces = VecDeque::from([Piece { writes: batch, tries: 0, was_asked_before: false }]);
+        let mut pieces = VecDeque::from([Piece { writes: batch, tries: 0, losses: 0, deadline: None }]);
         while let Some(mut piece) = pieces.pop_front() {
             piece.tries += 1;
             match self.attempt(&link, &piece).await {
@@ -200,9 +203,10 @@ impl Lane {
                 Err(Verdict::Bad | Verdict::Again | Verdict::Failed) => drop(piece),
                 Err(Verdict::Lost) => {
                     drop(link);
-                    piece.was_asked_before = true;
-                    pieces.push_front(piece);
-                    link = self.reconnect(Some(Instant::now() + UNKNOWN_PATIENCE)).await?;
+                    let deadline = piece.note_loss();
+                    piece.after_loss().rev().for_each(|piece| pieces.push_front(piece));
+                    // At the deadline all that is left is dropped, and so refused.
+                    link = self.reconnect(Some(deadline)).await?;
                 }
             }
         }
@@ -211,7 +215,7 @@ impl Lane {
 
     async fn attempt(&self, link: &WriterLink, piece: &Piece) -> Result<Vec<(usize, Outcome)>, Verdict> {
         let (phases, _) = Plan::of(&piece.writes);
-        let running = link.run(&piece.writes, &phases, self.limits, piece.was_asked_before);
+        let running = link.run(&piece.writes, &phases, self.limits, piece.deadline.is_some());
         let Ok(result) = timeout(self.patience, running).await else {
             tracing::error!(lane = self.index, "PostgreSQL does not answer; the connection is given up");
             return Err(Verdict::Lost);
@@ -291,8 +295,10 @@ impl Lane {
 struct Piece {
     writes: Vec<Write>,
     tries: usize,
-    /// Whether an earlier attempt may have been committed.
-    was_asked_before: bool,
+    /// How many connections were lost with it.
+    losses: usize,
+    /// Set at the first loss, when an attempt may have been committed: no connection is waited for any longer.
+    deadline: Option<Instant>,
 }
 
 impl Piece {
@@ -300,7 +306,26 @@ impl Piece {
     fn split(&mut self) -> Self {
         self.tries = 0;
         let writes = self.writes.split_off(self.writes.len() / 2);
-        Self { writes, tries: 0, was_asked_before: self.was_asked_before }
+        Self { writes, tries: 0, losses: self.losses, deadline: self.deadline }
+    }
+
+    /// Notes that a connection was lost with it. Gives until when another is waited for.
+    fn note_loss(&mut self) -> Instant {
+        self.losses += 1;
+        *self.deadline.get_or_insert_with(|| Instant::now() + UNKNOWN_PATIENCE)
+    }
+
+    /// What is tried again after a loss, in order: it, its halves or, if it is a single write and was often enough, nothing.
+    fn after_loss(mut self) -> impl DoubleEndedIterator<Item = Self> {
+        if self.losses < LOSSES_BEFORE_SPLIT {
+            return [Some(self), None].into_iter().flatten();
+        }
+        if self.writes.len() > 1 {
+            let second = self.split();
+            return [Some(self), Some(second)].into_iter().flatten();
+        }
+        let again = (self.tries < MAX_TRIES).then_some(self);
+        [again, None].into_iter().flatten()
     }
 
     fn answer(self, outcomes: Vec<(usize, Outcome)>) {

@@ -3,11 +3,10 @@
 
 use super::super::super::contract::{at_seq, call, group, outcome, start, text, user};
 use super::super::super::{Joined, Left};
-use super::faults::{behind_a_proxy, until};
+use super::faults::{WAITS, behind_a_proxy, until};
 use super::*;
 
 const INVITE: [u8; 32] = [1; 32];
-const WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
 
 /// Creates a group in which `before` are; has what `begin` starts written to it as one batch, and the answer of that be lost.
 fn with_a_lost_batch<T>(before: &[&str], begin: impl FnOnce(&PostgresStore, ConversationId) -> T) -> (Beside, T) {
