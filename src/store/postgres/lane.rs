@@ -39,7 +39,7 @@ pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// Everything works again within five seconds of the server's return.
 const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5_000);
 /// How often a transaction is tried that PostgreSQL rolled back for the sake of another one, and a write alone whose connections are lost.
-const MAX_TRIES: usize = 4;
+pub(super) const MAX_TRIES: usize = 4;
 /// Losses of the connection after which a batch is halved: one may be anybody's, two are likely its own.
 const LOSSES_BEFORE_SPLIT: usize = 2;
 /// How long after the first loss a write whose outcome is not known may wait for a connection on which to ask.

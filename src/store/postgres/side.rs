@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::super::InviteHash;
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
 use super::import;
-use super::lane::RECONNECT_PATIENCE;
+use super::lane::{MAX_TRIES, RECONNECT_PATIENCE};
 use super::rows::{self, integer};
 use super::write::{Lookup, Reply};
 use crate::protocol::{ConversationId, UnixMillis, UserId};
@@ -66,6 +67,18 @@ impl SideLink {
         let (find_invites, put_names, put_last_seen, check) =
             prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
         Ok(Self { link, find_invites, put_names, put_last_seen, check })
+    }
+
+    /// Executes a statement, a few times if PostgreSQL rolls it back for the sake of another one.
+    async fn execute(&self, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<(), PostgresError> {
+        let mut tries = 1;
+        loop {
+            match self.link.client.execute(statement, values).await.map_err(PostgresError::from) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.verdict() == Verdict::Again && tries < MAX_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The history's name, which is made with the schema.
@@ -222,8 +235,7 @@ async fn store_names(link: &SideLink, names: &[Name]) -> Result<(), PostgresErro
         return Ok(());
     }
     let (users, names): (Vec<&str>, Vec<&str>) = latest.into_iter().unzip();
-    link.link.client.execute(&link.put_names, &[&users, &names]).await?;
-    Ok(())
+    link.execute(&link.put_names, &[&users, &names]).await
 }
 
 async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
@@ -231,9 +243,9 @@ async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
     let latest: BTreeMap<&str, i64> = all.map(|(user, at)| (user.as_str(), integer(at.get()))).collect();
     let (users, times): (Vec<&str>, Vec<i64>) = latest.into_iter().unzip();
     if !users.is_empty()
-        && let Err(error) = link.link.client.execute(&link.put_last_seen, &[&users, &times]).await
+        && let Err(error) = link.execute(&link.put_last_seen, &[&users, &times]).await
     {
-        return survives(&error.into(), "storing when users were last seen");
+        return survives(&error, "storing when users were last seen");
     }
     seen.into_iter().for_each(|(_, reply)| reply.send(Ok(())));
     true
@@ -243,8 +255,8 @@ async fn check(link: &SideLink, checks: Vec<Reply<()>>) -> bool {
     if checks.is_empty() {
         return true;
     }
-    if let Err(error) = link.link.client.execute(&link.check, &[]).await {
-        return survives(&error.into(), "checking");
+    if let Err(error) = link.execute(&link.check, &[]).await {
+        return survives(&error, "checking");
     }
     checks.into_iter().for_each(|reply| reply.send(Ok(())));
     true
