@@ -77,17 +77,24 @@ impl Connector {
         self.look(client).await
     }
 
+    /// How long an attempt to connect again may take that follows one of so long: a slow network gets as much time as at the start.
+    pub(super) fn more_patience(&self, patience: Duration) -> Duration {
+        (2 * patience).min(self.timeout).max(patience)
+    }
+
     /// What [`Self::connect`] connects with, for the pool, which does that itself and then calls [`Self::set_up`].
     pub(super) fn pool_parts(&self) -> (Config, MakeRustlsConnect) {
         (self.config.clone(), self.tls.clone())
     }
 
-    /// What must be so of the server, also after it was restarted with other settings.
+    /// What must be so of the server, also after it was restarted with other settings. What `synchronous_commit` was found to be, it
+    /// stays on this connection, whatever the server is told later.
     async fn look(&self, client: &Client) -> Result<(), PostgresOpenError> {
         let row = client
             .query_one(
                 "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
-                        current_setting('fsync'), current_setting('synchronous_commit')",
+                        current_setting('fsync'),
+                        set_config('synchronous_commit', current_setting('synchronous_commit'), false)",
                 &[],
             )
             .await;

@@ -34,9 +34,10 @@ const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Pauses between attempts to connect: short at first, since a restart takes little, and never long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
-/// How long an attempt to connect again may take: one that began while the server was away must not delay those after its return.
+/// How long an attempt to connect again may take at first: one that began while the server was away must not delay those after its
+/// return. An attempt that takes longer is followed by more patient ones, up to `--database-timeout`.
 pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// Everything works again within five seconds of the server's return.
+/// Everything works again within five seconds of the return of a server that is as fast as that.
 const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5_000);
 /// How often a transaction is tried that PostgreSQL rolled back for the sake of another one, and a write alone whose connections are lost.
 pub(super) const MAX_TRIES: usize = 4;
@@ -238,14 +239,18 @@ impl Lane {
     async fn reconnect(&mut self, deadline: Option<Instant>) -> Option<WriterLink> {
         self.is_up.store(false, Ordering::Relaxed);
         self.pending.clear();
-        let (connector, mut pause) = (self.connector.clone(), FIRST_PAUSE);
+        let (connector, mut pause, mut patience) = (self.connector.clone(), FIRST_PAUSE, RECONNECT_PATIENCE);
         for attempt in 1_u64.. {
             let opening = async {
                 sleep(pause).await;
-                let opening = timeout(RECONNECT_PATIENCE, WriterLink::open(&connector)).await;
+                let opening = timeout(patience, WriterLink::open(&connector)).await;
                 opening.unwrap_or(Err(PostgresOpenError::Timeout("connecting again")))
             };
-            match self.refuse_during(opening, deadline).await? {
+            let opened = self.refuse_during(opening, deadline).await?;
+            if matches!(opened, Err(PostgresOpenError::Timeout(_))) {
+                patience = connector.more_patience(patience);
+            }
+            match opened {
                 Ok(link) => {
                     tracing::info!(lane = self.index, attempt, "connected to PostgreSQL again");
                     self.is_up.store(true, Ordering::Relaxed);
@@ -288,6 +293,13 @@ impl Lane {
             () = &mut refusing => opening.await,
         };
         opened.ok()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // Also when it ends by a panic: nothing is written any more.
+        self.is_up.store(false, Ordering::Relaxed);
     }
 }
 

@@ -123,10 +123,11 @@ pub(super) async fn run(connector: Connector, link: SideLink, mut queue: mpsc::R
 }
 
 async fn reconnect(connector: &Connector, queue: &mut mpsc::Receiver<Side>) -> Option<SideLink> {
+    let mut patience = RECONNECT_PATIENCE;
     loop {
         let opening = async {
             sleep(PAUSE).await;
-            let opening = timeout(RECONNECT_PATIENCE, SideLink::open(connector)).await;
+            let opening = timeout(patience, SideLink::open(connector)).await;
             opening.unwrap_or(Err(PostgresOpenError::Timeout("connecting again")))
         };
         let mut refused = Vec::new();
@@ -138,7 +139,12 @@ async fn reconnect(connector: &Connector, queue: &mut mpsc::Receiver<Side>) -> O
         tokio::select! {
             opened = opening => match opened {
                 Ok(link) => return Some(link),
-                Err(error) => tracing::debug!(%error, "cannot connect"),
+                Err(error) => {
+                    if matches!(error, PostgresOpenError::Timeout(_)) {
+                        patience = connector.more_patience(patience);
+                    }
+                    tracing::debug!(%error, "cannot connect");
+                }
             },
             () = refusing => return None,
         }
