@@ -43,6 +43,10 @@ const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5
 pub(super) const MAX_TRIES: usize = 4;
 /// Losses of the connection after which a batch is halved: one may be anybody's, two are likely its own.
 const LOSSES_BEFORE_SPLIT: usize = 2;
+/// How often what is left of a batch is halved because somebody holds a row: enough to find one conversation among as many as fit.
+const MAX_HELD_SPLITS: usize = MAX_BATCH.ilog2() as usize;
+/// How often the writes to one conversation are tried while somebody holds a row.
+const MAX_HELD_TRIES: usize = 2;
 /// How long after the first loss a write whose outcome is not known may wait for a connection on which to ask.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -190,6 +194,7 @@ impl Lane {
     async fn carry_out(&mut self, link: WriterLink, batch: Vec<Write>) -> Option<WriterLink> {
         let mut link = link;
         let mut pieces = VecDeque::from([Piece { writes: batch, tries: 0, losses: 0, deadline: None }]);
+        let mut held_splits = 0;
         while let Some(mut piece) = pieces.pop_front() {
             piece.tries += 1;
             match self.attempt(&link, &piece).await {
@@ -199,9 +204,20 @@ impl Lane {
                     pieces.push_front(second);
                     pieces.push_front(piece);
                 }
+                Err(Verdict::Held) if piece.is_of_one_conversation() => {
+                    if piece.tries < MAX_HELD_TRIES {
+                        pieces.push_front(piece);
+                    }
+                }
+                Err(Verdict::Held) if held_splits < MAX_HELD_SPLITS => {
+                    held_splits += 1;
+                    let second = piece.split_by_conversation();
+                    pieces.push_front(second);
+                    pieces.push_front(piece);
+                }
                 Err(Verdict::Again) if piece.tries < MAX_TRIES => pieces.push_front(piece),
                 // Dropping writes refuses them.
-                Err(Verdict::Bad | Verdict::Again | Verdict::Failed) => drop(piece),
+                Err(Verdict::Bad | Verdict::Held | Verdict::Again | Verdict::Failed) => drop(piece),
                 Err(Verdict::Lost) => {
                     drop(link);
                     let deadline = piece.note_loss();
@@ -319,6 +335,24 @@ impl Piece {
         self.tries = 0;
         let writes = self.writes.split_off(self.writes.len() / 2);
         Self { writes, tries: 0, losses: self.losses, deadline: self.deadline }
+    }
+
+    fn is_of_one_conversation(&self) -> bool {
+        let mut conversations = self.writes.iter().map(Write::conversation);
+        let first = conversations.next();
+        conversations.all(|conversation| Some(conversation) == first)
+    }
+
+    /// Takes out and returns the writes to half of the conversations. Each conversation's writes stay together, in order.
+    fn split_by_conversation(&mut self) -> Self {
+        let mut conversations: Vec<_> = self.writes.iter().map(Write::conversation).collect();
+        conversations.sort_unstable();
+        conversations.dedup();
+        let middle = conversations.get(conversations.len() / 2).copied().flatten();
+        self.tries = 0;
+        let (writes, second) = std::mem::take(&mut self.writes).into_iter().partition(|write| write.conversation() < middle);
+        self.writes = writes;
+        Self { writes: second, tries: 0, losses: self.losses, deadline: self.deadline }
     }
 
     /// Notes that a connection was lost with it. Gives until when another is waited for.

@@ -169,7 +169,7 @@ async fn round(link: &SideLink, taken: Vec<Side>) -> bool {
 fn survives(error: &PostgresError, what: &'static str) -> bool {
     tracing::warn!(%error, what, "a statement failed");
     match error.verdict() {
-        Verdict::Bad | Verdict::Again | Verdict::Failed => true,
+        Verdict::Bad | Verdict::Held | Verdict::Again | Verdict::Failed => true,
         Verdict::Lost => false,
     }
 }

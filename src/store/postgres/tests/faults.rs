@@ -286,6 +286,33 @@ fn a_write_that_always_costs_the_connection_is_refused_alone() {
 }
 
 #[test]
+fn a_row_that_somebody_holds_costs_no_other_conversation() {
+    let server = DatabaseServer { timeout: Duration::from_secs(5), ..server_at(shared_url()) };
+    let store = open(&server);
+    let create = |who: &str| call(|done| store.create_conversation(group(&[who], None), done)).unwrap().conversation;
+    let held = create("ann");
+    // All of one lane, and so of one batch.
+    let others = (0..30).map(|number| (number.to_string(), create(&number.to_string())));
+    let others: Vec<_> = others.filter(|(_, id)| lane_of(*id, LANES) == lane_of(held, LANES)).collect();
+    let beside = Beside::new(&server);
+    beside.run(&format!("BEGIN; SELECT FROM conversations WHERE id = '{held}' FOR UPDATE"));
+    let send = |who: &str, id| start(|done| store.append_message(text(id, who, "x"), done));
+    let first = send("ann", held);
+    until("the first waits", || beside.number(WAITS) == 1);
+    let also_held = send("ann", held);
+    let started: Vec<Receiver<_>> = others.iter().map(|(who, id)| send(who, *id)).collect();
+    for answer in started {
+        assert_eq!(outcome(&answer).map(|appended| appended.message.seq), Ok(at_seq(1)));
+    }
+    assert_eq!(
+        [&first, &also_held].map(|answer| outcome(answer).err()),
+        [Some(StoreError::Unavailable), Some(StoreError::Unavailable)]
+    );
+    beside.run("COMMIT");
+    assert_eq!(outcome(&send("ann", held)).map(|appended| appended.message.seq), Ok(at_seq(1)));
+}
+
+#[test]
 fn a_full_queue_refuses_at_once_and_what_it_took_is_carried_out() {
     let server = server_at(shared_url());
     let store = open(&server);

@@ -25,7 +25,7 @@ pub(crate) fn server_at(url: &str) -> DatabaseServer {
         schema: SchemaName::parse(&fresh_schema()).unwrap(),
         allow_unsafe: false,
         connections: 2,
-        timeout: Duration::from_secs(20),
+        timeout: Duration::from_secs(60),
     }
 }
 
