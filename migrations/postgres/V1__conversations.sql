@@ -148,7 +148,8 @@ LANGUAGE sql STABLE AS $$
     LIMIT 1
 $$;
 
--- Makes a user a member. The caller has locked the conversation's row, then the user's. `asked_before`: an answer was lost.
+-- Makes a user a member. The caller has locked the conversation's row, then the user's. `asked_before`: an answer was lost. What that
+-- attempt has left is looked for first, whoever is a member by now: a later write of the same transaction may have ended it.
 -- Outcomes: 0 joined, 1 a member already, 2 no such conversation, 3 full, 4 the user is in too many conversations.
 CREATE FUNCTION join_conversation(
     of_id uuid, joining text, their_name text, joined_at bigint, max_members bigint, max_conversations bigint, asked_before boolean,
@@ -163,9 +164,15 @@ BEGIN
         RETURN;
     END IF;
     SELECT m.role INTO their_role FROM members m WHERE m.conversation = c.number AND m."user" = joining;
-    IF FOUND THEN
-        event_seq := CASE WHEN asked_before THEN find_membership_event(c.number, 1, joining, joined_at) END;
-        outcome := CASE WHEN event_seq IS NULL THEN 1 ELSE 0 END;
+    event_seq := CASE WHEN asked_before THEN find_membership_event(c.number, 1, joining, joined_at) END;
+    IF event_seq IS NOT NULL THEN
+        outcome := 0;
+        -- What the role of somebody was who is gone again is not known any more.
+        their_role := coalesce(their_role, 1);
+        RETURN;
+    END IF;
+    IF their_role IS NOT NULL THEN
+        outcome := 1;
         RETURN;
     END IF;
     IF c.member_count >= max_members THEN
@@ -197,7 +204,8 @@ BEGIN
 END
 $$;
 
--- Ends a membership. The caller has locked the conversation's row, then the user's. `asked_before`: an answer was lost.
+-- Ends a membership. The caller has locked the conversation's row, then the user's. `asked_before`: an answer was lost, and what
+-- that attempt has left is looked for first.
 -- Outcomes: 0 left, 1 not a member, 2 a direct conversation.
 CREATE FUNCTION leave_conversation(
     of_id uuid, leaving text, left_at bigint, asked_before boolean,
@@ -212,15 +220,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    event_seq := CASE WHEN asked_before THEN find_membership_event(c.number, 2, leaving, left_at) END;
+    IF event_seq IS NOT NULL THEN
+        outcome := 0;
+        SELECT l.name INTO their_name FROM log l WHERE l.conversation = c.number AND l.seq = event_seq;
+        -- Whether they were the owner is not known any more; who owns it now is right in either case.
+        SELECT m."user" INTO new_owner FROM members m WHERE m.conversation = c.number AND m.role = 0;
+        RETURN;
+    END IF;
     SELECT m.role INTO their_role FROM members m WHERE m.conversation = c.number AND m."user" = leaving;
     IF NOT FOUND THEN
-        event_seq := CASE WHEN asked_before THEN find_membership_event(c.number, 2, leaving, left_at) END;
-        IF event_seq IS NOT NULL THEN
-            outcome := 0;
-            SELECT l.name INTO their_name FROM log l WHERE l.conversation = c.number AND l.seq = event_seq;
-            -- Whether they were the owner is not known any more; who owns it now is right in either case.
-            SELECT m."user" INTO new_owner FROM members m WHERE m.conversation = c.number AND m.role = 0;
-        END IF;
         RETURN;
     END IF;
     IF c.kind = 0 THEN

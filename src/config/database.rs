@@ -90,9 +90,11 @@ pub(super) fn checked(args: &StorageArgs, data: &Path, faults: &mut ConfigFaults
         return postgres(url, args, faults).map(|server| Database::Postgres(Box::new(server)));
     }
     let Some(path) = sqlite_path(url) else {
-        // The URL may hold a password, so that only its scheme is shown.
-        let scheme = url.split_once(':').map_or("it", |(scheme, _)| scheme);
-        faults.add("--database", format!("{scheme:?} is no database that this version knows, or names no file"), REMEDY);
+        // It may hold a password, even before a colon; so only what looks like a URL's scheme is shown.
+        let is_scheme = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'+');
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
+        let what = scheme.map_or_else(|| "it".to_owned(), |scheme| format!("{scheme:?}"));
+        faults.add("--database", format!("{what} is no database that this version knows, or names no file"), REMEDY);
         return None;
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -220,6 +220,19 @@ fn databases_are_sqlite_or_memory() {
 }
 
 #[test]
+fn what_is_no_database_url_is_shown_only_as_far_as_it_is_a_scheme() {
+    let shown = |text: &str| {
+        let setup = Setup::with_secret(&["--database", text]);
+        Config::from_args(&setup.serve_args()).unwrap_err().to_string()
+    };
+    assert!(shown("mysql+ssl://me@db").contains("\"mysql+ssl\" is no database"));
+    for text in ["host=db user=me password=hunter2:x", "hunter2:x", "hunter2"] {
+        let shown = shown(text);
+        assert!(shown.contains("it is no database") && !shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
 fn a_postgres_database_has_a_schema_and_its_own_limits() {
     let url = "postgres://me:hunter2@db.example.com/chat?sslmode=require";
     let Database::Postgres(server) = Setup::with_secret(&["--database", url]).config().database else { panic!("not PostgreSQL") };

@@ -74,8 +74,17 @@ impl ServerUrl {
             return Err(error("does not begin with postgres:// or postgresql://"));
         }
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
+        // The library ends the password at the first @, wherever the first ? is: it would see other options than we do.
+        if query.contains(['?', '@']) {
+            return Err(error("has a ? or @ behind its first ?; in the password and other values write ? as %3F and @ as %40"));
+        }
         let (mut mode, mut root, mut kept) = (None, None, Vec::new());
         for option in query.split('&').filter(|option| !option.is_empty()) {
+            let name = option.split_once('=').map_or(option, |(name, _)| name);
+            // Written otherwise, such as sslmod%65, the library would know it and we would not.
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                return Err(error("has an option whose name is not of a-z and _ alone"));
+            }
             match option.split_once('=') {
                 Some(("sslmode", value)) => mode = Some(value.to_owned()),
                 Some(("sslrootcert", value)) => {
@@ -260,7 +269,13 @@ mod tests {
         for (url, problem) in [
             ("postgres:me:hunter2@db/chat", "does not begin with"),
             ("postgres://me:hunter2@db:port/chat", "cannot be read"),
-            ("postgres://me:hunter2@db/chat?hunter2=1", "cannot be read"),
+            ("postgres://me:hunter2@db/chat?hunter2=1", "has an option whose name"),
+            ("postgres://me:hunter2@db/chat?sslmod%65=require", "has an option whose name"),
+            ("postgres://me:hunter2@db/chat?hunter=hunter2", "cannot be read"),
+            ("postgres://me:hunter2?@db/chat?sslmode=require", "has a ? or @ behind"),
+            ("postgres://me:hunter2?sslmode=disable@db/chat", "has a ? or @ behind"),
+            ("postgres://me:hunter2?@db/chat", "has a ? or @ behind"),
+            ("postgres://me:hunter2@db/chat?sslmode=prefer?sslmode=require", "has a ? or @ behind"),
             ("postgres://:hunter2@db/chat", "names no user"),
             ("postgres://me:hunter2@/chat", "names no host"),
             ("postgres://me:hunter2@db/chat?sslmode=hunter2", "has an sslmode"),

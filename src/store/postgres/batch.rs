@@ -17,9 +17,11 @@ use crate::protocol::{ConversationId, Seq, UserId};
 /// Takes the locks of all the conversations that a transaction writes to, before it looks at anything: a statement sees what was
 /// committed when it began, and those after this one begin when nobody else can change these rows any more.
 pub(super) const LOCK_CONVERSATIONS: &str = "SELECT FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
-/// Sees that the users have rows to lock.
-pub(super) const ADD_USERS: &str = "INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT (id) DO NOTHING";
-pub(super) const LOCK_USERS: &str = "SELECT FROM users WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
+/// Takes the locks of the users' rows, in their order, and adds those that are missing: a row that is there is locked before the
+/// condition is looked at, which then leaves it as it is. In one pass, since whoever stores names does the same: adding first and
+/// then locking would be two orders.
+pub(super) const LOCK_USERS: &str = "INSERT INTO users (id) SELECT unnest($1::text[])
+    ON CONFLICT (id) DO UPDATE SET conversations = users.conversations WHERE false";
 
 /// A connection of a lane with its statements.
 pub(super) struct WriterLink {
@@ -29,7 +31,6 @@ pub(super) struct WriterLink {
 
 struct Statements {
     lock_conversations: Statement,
-    add_users: Statement,
     lock_users: Statement,
     append: Statement,
     mark: Statement,
@@ -50,16 +51,14 @@ impl WriterLink {
     /// Connects and prepares every statement.
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
-        let all = [LOCK_CONVERSATIONS, ADD_USERS, LOCK_USERS, APPEND, MARK, CREATE, JOIN, LEAVE];
+        let all = [LOCK_CONVERSATIONS, LOCK_USERS, APPEND, MARK, CREATE, JOIN, LEAVE];
         let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
         let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
         let prepared = prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
-        let Ok([lock_conversations, add_users, lock_users, append, mark, create, join, leave]) =
-            <[Statement; 8]>::try_from(prepared)
-        else {
+        let Ok([lock_conversations, lock_users, append, mark, create, join, leave]) = <[Statement; 7]>::try_from(prepared) else {
             unreachable!("as many as were asked for")
         };
-        let statements = Statements { lock_conversations, add_users, lock_users, append, mark, create, join, leave };
+        let statements = Statements { lock_conversations, lock_users, append, mark, create, join, leave };
         Ok(Self { link, statements })
     }
 
@@ -104,11 +103,9 @@ impl WriterLink {
         let ids: Vec<Uuid> = conversations.iter().map(|id| rows::uuid(id.as_bytes())).collect();
         steps.push(Step::Prepared(&self.statements.lock_conversations, vec![Box::new(ids)]));
         if !users.is_empty() {
-            // In order, since rows that are not there yet are locked by adding them.
             users.sort_unstable();
             users.dedup();
             let users: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
-            steps.push(Step::Prepared(&self.statements.add_users, vec![Box::new(users.clone())]));
             steps.push(Step::Prepared(&self.statements.lock_users, vec![Box::new(users)]));
         }
     }

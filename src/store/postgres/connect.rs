@@ -14,6 +14,9 @@ use super::tls;
 
 /// How long a connection is silent before the system asks whether the other end is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// How many times shorter than a statement the wait for one row may be, so that it is known what a batch failed for, and there is
+/// time to try its other writes without it.
+const LOCK_WAIT_SHARE: u128 = 5;
 /// PostgreSQL 13 has `FETCH FIRST … WITH TIES` and `gen_random_uuid`.
 const OLDEST_SERVER: i32 = 130_000;
 
@@ -77,17 +80,24 @@ impl Connector {
         self.look(client).await
     }
 
+    /// How long an attempt to connect again may take that follows one of so long: a slow network gets as much time as at the start.
+    pub(super) fn more_patience(&self, patience: Duration) -> Duration {
+        (2 * patience).min(self.timeout).max(patience)
+    }
+
     /// What [`Self::connect`] connects with, for the pool, which does that itself and then calls [`Self::set_up`].
     pub(super) fn pool_parts(&self) -> (Config, MakeRustlsConnect) {
         (self.config.clone(), self.tls.clone())
     }
 
-    /// What must be so of the server, also after it was restarted with other settings.
+    /// What must be so of the server, also after it was restarted with other settings. What `synchronous_commit` was found to be, it
+    /// stays on this connection, whatever the server is told later.
     async fn look(&self, client: &Client) -> Result<(), PostgresOpenError> {
         let row = client
             .query_one(
                 "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
-                        current_setting('fsync'), current_setting('synchronous_commit')",
+                        current_setting('fsync'),
+                        set_config('synchronous_commit', current_setting('synchronous_commit'), false)",
                 &[],
             )
             .await;
@@ -117,10 +127,12 @@ impl Connector {
 /// What every connection begins with.
 fn setup(server: &DatabaseServer) -> String {
     let millis = server.timeout.as_millis();
+    // 0 would be for ever.
+    let lock_millis = (millis / LOCK_WAIT_SHARE).max(1);
     // Every statement finds its rows by an index, and its plan must neither depend on how large the tables were when it was made
     // nor be made anew for each batch. So the planner gets no other choice, and no second look.
     format!(
-        "SET search_path TO \"{}\", pg_temp; SET statement_timeout = {millis}; SET lock_timeout = 0;
+        "SET search_path TO \"{}\", pg_temp; SET statement_timeout = {millis}; SET lock_timeout = {lock_millis};
          SET idle_in_transaction_session_timeout = {millis}; SET default_transaction_isolation = 'read committed';
          SET default_transaction_read_only = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
          SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off; SET work_mem = '16MB'",

@@ -99,11 +99,15 @@ impl PostgresError {
         match code.code().get(..2) {
             // A value cannot be stored, or contradicts another.
             Some("22" | "23" | "54") => Verdict::Bad,
+            // What one of them needs is damaged on the server's disk.
+            Some("XX") if *code != SqlState::INTERNAL_ERROR => Verdict::Bad,
+            Some("55") if *code == SqlState::LOCK_NOT_AVAILABLE => Verdict::Held,
             // Serialization failure, deadlock, or a statement that was prepared for tables that changed.
             Some("40") => Verdict::Again,
             Some("0A" | "26") => Verdict::Lost,
             // Somebody ends the connection or the server, or the server may only read since another one took over.
-            Some("57") if *code != SqlState::QUERY_CANCELED => Verdict::Lost,
+            Some("57") if *code == SqlState::QUERY_CANCELED => Verdict::Held,
+            Some("57") => Verdict::Lost,
             Some("08" | "25") => Verdict::Lost,
             _ => Verdict::Failed,
         }
@@ -153,6 +157,8 @@ impl fmt::Debug for PostgresError {
 pub(super) enum Verdict {
     /// One of the writes cannot be stored; the others can, without it.
     Bad,
+    /// Nothing happened, since a row was locked, or a statement took, for too long; writes to other conversations may go through.
+    Held,
     /// Nothing happened, and it may well go through now.
     Again,
     /// Nothing happened, and trying again would not help.

@@ -3,7 +3,8 @@
 //!
 //! When the connection is lost, whether the batch under way was committed is not known. It is kept until there is a connection
 //! again, and carried out once more: every write finds what an earlier attempt of it has left, so that it happens once. What
-//! comes in meanwhile is refused at once.
+//! comes in meanwhile is refused at once. A batch with which connections are lost again and again is halved, so that the write
+//! that ends them is refused alone.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -33,13 +34,20 @@ const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Pauses between attempts to connect: short at first, since a restart takes little, and never long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
-/// How long an attempt to connect again may take: one that began while the server was away must not delay those after its return.
+/// How long an attempt to connect again may take at first: one that began while the server was away must not delay those after its
+/// return. An attempt that takes longer is followed by more patient ones, up to `--database-timeout`.
 pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// Everything works again within five seconds of the server's return.
+/// Everything works again within five seconds of the return of a server that is as fast as that.
 const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5_000);
-/// How often a transaction is tried that PostgreSQL rolled back for the sake of another one.
-const MAX_TRIES: usize = 4;
-/// How long a write whose outcome is not known waits for a connection on which to ask.
+/// How often a transaction is tried that PostgreSQL rolled back for the sake of another one, and a write alone whose connections are lost.
+pub(super) const MAX_TRIES: usize = 4;
+/// Losses of the connection after which a batch is halved: one may be anybody's, two are likely its own.
+const LOSSES_BEFORE_SPLIT: usize = 2;
+/// How often what is left of a batch is halved because somebody holds a row: enough to find one conversation among as many as fit.
+const MAX_HELD_SPLITS: usize = MAX_BATCH.ilog2() as usize;
+/// How often the writes to one conversation are tried while somebody holds a row.
+const MAX_HELD_TRIES: usize = 2;
+/// How long after the first loss a write whose outcome is not known may wait for a connection on which to ask.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which of so many lanes a conversation is on, by the random end of its id.
@@ -185,7 +193,8 @@ impl Lane {
     /// Carries out a batch and answers it. Returns the connection if it can be used further.
     async fn carry_out(&mut self, link: WriterLink, batch: Vec<Write>) -> Option<WriterLink> {
         let mut link = link;
-        let mut pieces = VecDeque::from([Piece { writes: batch, tries: 0, was_asked_before: false }]);
+        let mut pieces = VecDeque::from([Piece { writes: batch, tries: 0, losses: 0, deadline: None }]);
+        let mut held_splits = 0;
         while let Some(mut piece) = pieces.pop_front() {
             piece.tries += 1;
             match self.attempt(&link, &piece).await {
@@ -195,14 +204,26 @@ impl Lane {
                     pieces.push_front(second);
                     pieces.push_front(piece);
                 }
+                Err(Verdict::Held) if piece.is_of_one_conversation() => {
+                    if piece.tries < MAX_HELD_TRIES {
+                        pieces.push_front(piece);
+                    }
+                }
+                Err(Verdict::Held) if held_splits < MAX_HELD_SPLITS => {
+                    held_splits += 1;
+                    let second = piece.split_by_conversation();
+                    pieces.push_front(second);
+                    pieces.push_front(piece);
+                }
                 Err(Verdict::Again) if piece.tries < MAX_TRIES => pieces.push_front(piece),
                 // Dropping writes refuses them.
-                Err(Verdict::Bad | Verdict::Again | Verdict::Failed) => drop(piece),
+                Err(Verdict::Bad | Verdict::Held | Verdict::Again | Verdict::Failed) => drop(piece),
                 Err(Verdict::Lost) => {
                     drop(link);
-                    piece.was_asked_before = true;
-                    pieces.push_front(piece);
-                    link = self.reconnect(Some(Instant::now() + UNKNOWN_PATIENCE)).await?;
+                    let deadline = piece.note_loss();
+                    piece.after_loss().rev().for_each(|piece| pieces.push_front(piece));
+                    // At the deadline all that is left is dropped, and so refused.
+                    link = self.reconnect(Some(deadline)).await?;
                 }
             }
         }
@@ -211,7 +232,7 @@ impl Lane {
 
     async fn attempt(&self, link: &WriterLink, piece: &Piece) -> Result<Vec<(usize, Outcome)>, Verdict> {
         let (phases, _) = Plan::of(&piece.writes);
-        let running = link.run(&piece.writes, &phases, self.limits, piece.was_asked_before);
+        let running = link.run(&piece.writes, &phases, self.limits, piece.deadline.is_some());
         let Ok(result) = timeout(self.patience, running).await else {
             tracing::error!(lane = self.index, "PostgreSQL does not answer; the connection is given up");
             return Err(Verdict::Lost);
@@ -234,14 +255,18 @@ impl Lane {
     async fn reconnect(&mut self, deadline: Option<Instant>) -> Option<WriterLink> {
         self.is_up.store(false, Ordering::Relaxed);
         self.pending.clear();
-        let (connector, mut pause) = (self.connector.clone(), FIRST_PAUSE);
+        let (connector, mut pause, mut patience) = (self.connector.clone(), FIRST_PAUSE, RECONNECT_PATIENCE);
         for attempt in 1_u64.. {
             let opening = async {
                 sleep(pause).await;
-                let opening = timeout(RECONNECT_PATIENCE, WriterLink::open(&connector)).await;
+                let opening = timeout(patience, WriterLink::open(&connector)).await;
                 opening.unwrap_or(Err(PostgresOpenError::Timeout("connecting again")))
             };
-            match self.refuse_during(opening, deadline).await? {
+            let opened = self.refuse_during(opening, deadline).await?;
+            if matches!(opened, Err(PostgresOpenError::Timeout(_))) {
+                patience = connector.more_patience(patience);
+            }
+            match opened {
                 Ok(link) => {
                     tracing::info!(lane = self.index, attempt, "connected to PostgreSQL again");
                     self.is_up.store(true, Ordering::Relaxed);
@@ -287,12 +312,21 @@ impl Lane {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // Also when it ends by a panic: nothing is written any more.
+        self.is_up.store(false, Ordering::Relaxed);
+    }
+}
+
 /// A batch, or what is left of one that failed as a whole.
 struct Piece {
     writes: Vec<Write>,
     tries: usize,
-    /// Whether an earlier attempt may have been committed.
-    was_asked_before: bool,
+    /// How many connections were lost with it.
+    losses: usize,
+    /// Set at the first loss, when an attempt may have been committed: no connection is waited for any longer.
+    deadline: Option<Instant>,
 }
 
 impl Piece {
@@ -300,7 +334,44 @@ impl Piece {
     fn split(&mut self) -> Self {
         self.tries = 0;
         let writes = self.writes.split_off(self.writes.len() / 2);
-        Self { writes, tries: 0, was_asked_before: self.was_asked_before }
+        Self { writes, tries: 0, losses: self.losses, deadline: self.deadline }
+    }
+
+    fn is_of_one_conversation(&self) -> bool {
+        let mut conversations = self.writes.iter().map(Write::conversation);
+        let first = conversations.next();
+        conversations.all(|conversation| Some(conversation) == first)
+    }
+
+    /// Takes out and returns the writes to half of the conversations. Each conversation's writes stay together, in order.
+    fn split_by_conversation(&mut self) -> Self {
+        let mut conversations: Vec<_> = self.writes.iter().map(Write::conversation).collect();
+        conversations.sort_unstable();
+        conversations.dedup();
+        let middle = conversations.get(conversations.len() / 2).copied().flatten();
+        self.tries = 0;
+        let (writes, second) = std::mem::take(&mut self.writes).into_iter().partition(|write| write.conversation() < middle);
+        self.writes = writes;
+        Self { writes: second, tries: 0, losses: self.losses, deadline: self.deadline }
+    }
+
+    /// Notes that a connection was lost with it. Gives until when another is waited for.
+    fn note_loss(&mut self) -> Instant {
+        self.losses += 1;
+        *self.deadline.get_or_insert_with(|| Instant::now() + UNKNOWN_PATIENCE)
+    }
+
+    /// What is tried again after a loss, in order: it, its halves or, if it is a single write and was often enough, nothing.
+    fn after_loss(mut self) -> impl DoubleEndedIterator<Item = Self> {
+        if self.losses < LOSSES_BEFORE_SPLIT {
+            return [Some(self), None].into_iter().flatten();
+        }
+        if self.writes.len() > 1 {
+            let second = self.split();
+            return [Some(self), Some(second)].into_iter().flatten();
+        }
+        let again = (self.tries < MAX_TRIES).then_some(self);
+        [again, None].into_iter().flatten()
     }
 
     fn answer(self, outcomes: Vec<(usize, Outcome)>) {

@@ -39,7 +39,11 @@ pub(super) async fn migrate(connector: &Connector, schema: &SchemaName) -> Resul
 
 async fn migrate_locked(client: &mut Client, schema: &SchemaName, runner: Runner) -> Result<Vec<String>, PostgresOpenError> {
     let failed = |error: tokio_postgres::Error| PostgresOpenError::Schema(error.into());
-    client.batch_execute(&format!("SET statement_timeout = {}", PATIENCE.as_millis())).await.map_err(failed)?;
+    // Another server may be at it, for which is waited.
+    client
+        .batch_execute(&format!("SET lock_timeout = 0; SET statement_timeout = {}", PATIENCE.as_millis()))
+        .await
+        .map_err(failed)?;
     let lock = "SELECT pg_advisory_lock($1, hashtext($2))";
     client.query_one(lock, &[&LOCK_CLASS, &schema.as_str()]).await.map_err(failed)?;
     // Not `IF NOT EXISTS`, for which one must be allowed to create schemas even if this one is there.

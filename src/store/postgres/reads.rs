@@ -10,7 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -19,7 +19,7 @@ use super::super::{
     StoreError,
 };
 use super::connect::Connector;
-use super::error::{NOT_FOUND, ReadError, Verdict};
+use super::error::{NOT_FOUND, PostgresOpenError, ReadError, Verdict};
 use super::pipeline::{self, Step};
 use super::rows::{self, id_time_column, integer, limit, log_columns, period_column};
 use super::write::Reply;
@@ -127,6 +127,7 @@ pub(super) struct Reads {
     pool: Pool,
     runtime: Handle,
     places: Arc<Semaphore>,
+    /// How long a read may take, the wait for its connection included.
     patience: Duration,
     /// Whether the last read failed, so that not each of them is logged while the server is away.
     is_failing: Arc<AtomicBool>,
@@ -139,7 +140,12 @@ impl Reads {
         let connector = connector.clone();
         let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let connector = connector.clone();
-            Box::pin(async move { connector.set_up(client).await.map_err(|error| HookError::message(error.to_string())) })
+            Box::pin(async move {
+                // The pool's own time for making a connection does not cover this.
+                let set_up = timeout(waits, connector.set_up(client)).await;
+                let set_up = set_up.unwrap_or(Err(PostgresOpenError::Timeout("setting up a connection")));
+                set_up.map_err(|error| HookError::message(error.to_string()))
+            })
         });
         let pool = Pool::builder(manager)
             .max_size(connections)
@@ -224,8 +230,10 @@ async fn run<T, F>(pool: &Pool, patience: Duration, read: impl FnOnce(Arc<Object
 where
     F: Future<Output = Result<T, ReadError>>,
 {
-    let client = Arc::new(pool.get().await.map_err(Failure::Pool)?);
-    let Ok(outcome) = timeout(patience, read(Arc::clone(&client))).await else {
+    let deadline = Instant::now() + patience;
+    let got = timeout_at(deadline, pool.get()).await;
+    let client = Arc::new(got.map_err(|_| Failure::Timeout)?.map_err(Failure::Pool)?);
+    let Ok(outcome) = timeout_at(deadline, read(Arc::clone(&client))).await else {
         give_up(client);
         return Err(Failure::Timeout);
     };

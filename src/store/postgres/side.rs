@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::super::InviteHash;
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
 use super::import;
-use super::lane::RECONNECT_PATIENCE;
+use super::lane::{MAX_TRIES, RECONNECT_PATIENCE};
 use super::rows::{self, integer};
 use super::write::{Lookup, Reply};
 use crate::protocol::{ConversationId, UnixMillis, UserId};
@@ -68,6 +69,18 @@ impl SideLink {
         Ok(Self { link, find_invites, put_names, put_last_seen, check })
     }
 
+    /// Executes a statement, a few times if PostgreSQL rolls it back for the sake of another one.
+    async fn execute(&self, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<(), PostgresError> {
+        let mut tries = 1;
+        loop {
+            match self.link.client.execute(statement, values).await.map_err(PostgresError::from) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.verdict() == Verdict::Again && tries < MAX_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The history's name, which is made with the schema.
     pub(super) async fn epoch(&self) -> Result<Arc<str>, PostgresOpenError> {
         let row = self.link.client.query_one("SELECT value FROM meta WHERE key = 'epoch'", &[]).await;
@@ -110,10 +123,11 @@ pub(super) async fn run(connector: Connector, link: SideLink, mut queue: mpsc::R
 }
 
 async fn reconnect(connector: &Connector, queue: &mut mpsc::Receiver<Side>) -> Option<SideLink> {
+    let mut patience = RECONNECT_PATIENCE;
     loop {
         let opening = async {
             sleep(PAUSE).await;
-            let opening = timeout(RECONNECT_PATIENCE, SideLink::open(connector)).await;
+            let opening = timeout(patience, SideLink::open(connector)).await;
             opening.unwrap_or(Err(PostgresOpenError::Timeout("connecting again")))
         };
         let mut refused = Vec::new();
@@ -125,7 +139,12 @@ async fn reconnect(connector: &Connector, queue: &mut mpsc::Receiver<Side>) -> O
         tokio::select! {
             opened = opening => match opened {
                 Ok(link) => return Some(link),
-                Err(error) => tracing::debug!(%error, "cannot connect"),
+                Err(error) => {
+                    if matches!(error, PostgresOpenError::Timeout(_)) {
+                        patience = connector.more_patience(patience);
+                    }
+                    tracing::debug!(%error, "cannot connect");
+                }
             },
             () = refusing => return None,
         }
@@ -150,7 +169,7 @@ async fn round(link: &SideLink, taken: Vec<Side>) -> bool {
 fn survives(error: &PostgresError, what: &'static str) -> bool {
     tracing::warn!(%error, what, "a statement failed");
     match error.verdict() {
-        Verdict::Bad | Verdict::Again | Verdict::Failed => true,
+        Verdict::Bad | Verdict::Held | Verdict::Again | Verdict::Failed => true,
         Verdict::Lost => false,
     }
 }
@@ -222,8 +241,7 @@ async fn store_names(link: &SideLink, names: &[Name]) -> Result<(), PostgresErro
         return Ok(());
     }
     let (users, names): (Vec<&str>, Vec<&str>) = latest.into_iter().unzip();
-    link.link.client.execute(&link.put_names, &[&users, &names]).await?;
-    Ok(())
+    link.execute(&link.put_names, &[&users, &names]).await
 }
 
 async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
@@ -231,9 +249,9 @@ async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
     let latest: BTreeMap<&str, i64> = all.map(|(user, at)| (user.as_str(), integer(at.get()))).collect();
     let (users, times): (Vec<&str>, Vec<i64>) = latest.into_iter().unzip();
     if !users.is_empty()
-        && let Err(error) = link.link.client.execute(&link.put_last_seen, &[&users, &times]).await
+        && let Err(error) = link.execute(&link.put_last_seen, &[&users, &times]).await
     {
-        return survives(&error.into(), "storing when users were last seen");
+        return survives(&error, "storing when users were last seen");
     }
     seen.into_iter().for_each(|(_, reply)| reply.send(Ok(())));
     true
@@ -243,8 +261,8 @@ async fn check(link: &SideLink, checks: Vec<Reply<()>>) -> bool {
     if checks.is_empty() {
         return true;
     }
-    if let Err(error) = link.link.client.execute(&link.check, &[]).await {
-        return survives(&error.into(), "checking");
+    if let Err(error) = link.execute(&link.check, &[]).await {
+        return survives(&error, "checking");
     }
     checks.into_iter().for_each(|reply| reply.send(Ok(())));
     true

@@ -123,7 +123,7 @@ impl PostgresImport {
             if !migrate::is_current(&link.client, &server.schema).await? {
                 return Err(PostgresImportError::NoSchema);
             }
-            link.client.batch_execute(&format!("SET statement_timeout = {}", PATIENCE.as_millis())).await?;
+            link.client.batch_execute(&format!("SET lock_timeout = 0; SET statement_timeout = {}", PATIENCE.as_millis())).await?;
             let lock = "SELECT pg_try_advisory_lock($1, hashtext($2))";
             let row = link.client.query_one(lock, &[&LOCK_CLASS, &server.schema.as_str()]).await?;
             if row.get(0) { Ok(link) } else { Err(PostgresImportError::Locked) }

@@ -14,8 +14,10 @@ use crate::protocol::{LogEvent, Role};
 
 /// Far longer than anything takes here.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How many wait for what the asking connection has locked.
+pub(super) const WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
@@ -24,7 +26,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Stands between a store and its server, and can keep the server's answers back.
-struct Proxy {
+pub(super) struct Proxy {
     address: SocketAddr,
     state: Arc<ProxyState>,
 }
@@ -32,6 +34,8 @@ struct Proxy {
 #[derive(Default)]
 struct ProxyState {
     swallows: AtomicBool,
+    /// What cuts a connection that sends it.
+    poison: Mutex<Option<&'static str>>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -59,7 +63,7 @@ impl Proxy {
     }
 
     /// Has the server's answers disappear from now on.
-    fn swallow(&self) {
+    pub(super) fn swallow(&self) {
         self.state.swallows.store(true, Ordering::SeqCst);
     }
 
@@ -69,7 +73,7 @@ impl Proxy {
     }
 
     /// Cuts every connection; those to come work.
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         for stream in self.state.open.lock().unwrap().drain(..) {
             stream.shutdown(Shutdown::Both).ok();
         }
@@ -84,11 +88,20 @@ impl ProxyState {
             if is_answer && self.swallows.load(Ordering::SeqCst) {
                 continue;
             }
+            if !is_answer && self.is_poisoned(&buffer[..count]) {
+                from.shutdown(Shutdown::Both).ok();
+                break;
+            }
             if to.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }
         to.shutdown(Shutdown::Both).ok();
+    }
+
+    fn is_poisoned(&self, bytes: &[u8]) -> bool {
+        let poison = *self.poison.lock().unwrap();
+        poison.is_some_and(|poison| bytes.windows(poison.len()).any(|part| part == poison.as_bytes()))
     }
 }
 
@@ -101,7 +114,7 @@ impl Drop for Proxy {
 }
 
 /// A store whose answers can be lost, and a look at what it has stored.
-fn behind_a_proxy() -> (Proxy, PostgresStore, Beside) {
+pub(super) fn behind_a_proxy() -> (Proxy, PostgresStore, Beside) {
     behind_a_proxy_for(Duration::from_secs(20))
 }
 
@@ -150,9 +163,7 @@ fn a_message_that_did_not_arrive_is_sent_again() {
     // The batch stops at a lock, and its connection is cut there: nothing of it happens.
     beside.run("BEGIN; SELECT FROM conversations FOR UPDATE");
     let answer = start(|done| store.append_message(text(conversation, "ann", "x"), done));
-    until("the batch waits", || {
-        beside.number("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))") == 1
-    });
+    until("the batch waits", || beside.number(WAITS) == 1);
     proxy.cut();
     beside.run("COMMIT");
     assert_eq!(outcome(&answer).map(|appended| (appended.message.seq, appended.duplicate)), Ok((at_seq(1), false)));
@@ -197,8 +208,7 @@ fn creating_joining_marking_and_leaving_are_found_too() {
     let lock = "BEGIN; SELECT FROM conversations FOR UPDATE";
     beside.run(lock);
     let join = start(|done| store.join_by_invite([1; 32], bob.clone(), Arc::from("Bob"), UnixMillis::new(7), done));
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
-    until("the joining waits", || beside.number(waits) == 1);
+    until("the joining waits", || beside.number(WAITS) == 1);
     proxy.swallow();
     beside.run("COMMIT");
     until("bob is in", || beside.number("SELECT count(*) FROM members WHERE \"user\" = 'bob'") == 1);
@@ -249,6 +259,57 @@ fn one_row_that_cannot_be_stored_does_not_cost_the_others() {
     let refused: Vec<_> = (0..40).filter(|number| outcomes[*number].is_err()).collect();
     assert_eq!(refused, bad);
     assert_eq!(outcomes.into_iter().flatten().collect::<Vec<_>>(), (2..=39).collect::<Vec<_>>(), "dense, and in order");
+}
+
+#[test]
+fn a_write_that_always_costs_the_connection_is_refused_alone() {
+    const POISON: &str = "the end of every connection";
+    let (proxy, store, beside) = behind_a_proxy();
+    let conversation = call(|done| store.create_conversation(group(&["ann", "bob"], None), done)).unwrap().conversation;
+    *proxy.state.poison.lock().unwrap() = Some(POISON);
+    // All of them in one batch.
+    beside.run("BEGIN; SELECT FROM conversations FOR UPDATE");
+    let first = start(|done| store.append_message(text(conversation, "ann", "first"), done));
+    let send = |number: usize| {
+        let content = if number == 7 { POISON } else { "x" };
+        start(|done| store.append_message(text_as(conversation, "ann", &number.to_string(), content), done))
+    };
+    until("the first waits", || beside.number(WAITS) == 1);
+    let started: Vec<Receiver<_>> = (0..20).map(send).collect();
+    beside.run("COMMIT");
+    assert!(outcome(&first).is_ok());
+    let outcomes: Vec<_> = started.iter().map(|answer| outcome(answer).map(|appended| appended.message.seq.get())).collect();
+    assert_eq!(outcomes[7], Err(StoreError::Unavailable));
+    assert_eq!(outcomes.into_iter().flatten().collect::<Vec<_>>(), (2..=20).collect::<Vec<_>>(), "dense, and in order");
+    until("the lanes are back", || call(|done| store.check(done)).is_ok());
+    assert!(call(|done| store.append_message(text(conversation, "ann", "last"), done)).is_ok());
+}
+
+#[test]
+fn a_row_that_somebody_holds_costs_no_other_conversation() {
+    let server = DatabaseServer { timeout: Duration::from_secs(5), ..server_at(shared_url()) };
+    let store = open(&server);
+    let create = |who: &str| call(|done| store.create_conversation(group(&[who], None), done)).unwrap().conversation;
+    let held = create("ann");
+    // All of one lane, and so of one batch.
+    let others = (0..30).map(|number| (number.to_string(), create(&number.to_string())));
+    let others: Vec<_> = others.filter(|(_, id)| lane_of(*id, LANES) == lane_of(held, LANES)).collect();
+    let beside = Beside::new(&server);
+    beside.run(&format!("BEGIN; SELECT FROM conversations WHERE id = '{held}' FOR UPDATE"));
+    let send = |who: &str, id| start(|done| store.append_message(text(id, who, "x"), done));
+    let first = send("ann", held);
+    until("the first waits", || beside.number(WAITS) == 1);
+    let also_held = send("ann", held);
+    let started: Vec<Receiver<_>> = others.iter().map(|(who, id)| send(who, *id)).collect();
+    for answer in started {
+        assert_eq!(outcome(&answer).map(|appended| appended.message.seq), Ok(at_seq(1)));
+    }
+    assert_eq!(
+        [&first, &also_held].map(|answer| outcome(answer).err()),
+        [Some(StoreError::Unavailable), Some(StoreError::Unavailable)]
+    );
+    beside.run("COMMIT");
+    assert_eq!(outcome(&send("ann", held)).map(|appended| appended.message.seq), Ok(at_seq(1)));
 }
 
 #[test]

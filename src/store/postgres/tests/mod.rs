@@ -7,6 +7,7 @@ mod faults;
 mod nodes;
 mod pages;
 mod plans;
+mod repeats;
 mod safety;
 
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(crate) fn server_at(url: &str) -> DatabaseServer {
         schema: SchemaName::parse(&fresh_schema()).unwrap(),
         allow_unsafe: false,
         connections: 2,
-        timeout: Duration::from_secs(20),
+        timeout: Duration::from_secs(60),
     }
 }
 
@@ -34,6 +35,7 @@ fn open(server: &DatabaseServer) -> PostgresStore {
 
 /// A plain connection to the server, to look and meddle beside the store.
 struct Beside {
+    server: DatabaseServer,
     runtime: tokio::runtime::LocalRuntime,
     client: tokio_postgres::Client,
 }
@@ -47,7 +49,12 @@ impl Beside {
             client.batch_execute(&format!("SET search_path TO {}", server.schema)).await.unwrap();
             client
         });
-        Self { runtime, client }
+        Self { server: server.clone(), runtime, client }
+    }
+
+    /// One more of them.
+    fn another(&self) -> Self {
+        Self::new(&self.server)
     }
 
     fn run(&self, sql: &str) {

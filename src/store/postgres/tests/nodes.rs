@@ -156,6 +156,48 @@ fn the_last_place_is_given_once_and_nobody_waits_in_a_circle() {
 }
 
 #[test]
+fn whoever_stores_names_and_whoever_adds_the_same_users_do_not_wait_in_a_circle() {
+    let server = server_at(shared_url());
+    let nodes = [open(&server), open(&server)];
+    let seen = |ids: &[&str]| ids.iter().map(|id| (user(id), UnixMillis::new(1))).collect::<Vec<_>>();
+    let beside = Beside::new(&server);
+    let wait_for = |count: i64| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let waiters = "WITH RECURSIVE w (pid) AS (
+            SELECT pg_backend_pid() UNION
+            SELECT a.pid FROM pg_stat_activity a JOIN w ON w.pid = ANY (pg_blocking_pids(a.pid))) SELECT count(*) - 1 FROM w";
+        while beside.number(waiters) < count {
+            assert!(std::time::Instant::now() < deadline, "not so many wait");
+            std::thread::yield_now();
+        }
+    };
+    for round in 0..2 {
+        let [known, new] = ["known", "new"].map(|what| format!("{round}-{what}"));
+        call(|done| nodes[0].put_last_seen(seen(&[&known]), done)).unwrap();
+        // Both wait for the row that is there. The first to come gets it, and then needs the other one, which must not be
+        // held by the second.
+        beside.run(&format!("BEGIN; SELECT FROM users WHERE id = '{known}' FOR UPDATE"));
+        let create = |ids: &[&str]| start(|done| nodes[0].create_conversation(group(ids, None), done));
+        let store_times = |ids: &[&str]| start(|done| nodes[1].put_last_seen(seen(ids), done));
+        let ids = [&*known, &*new];
+        let (created, stored) = if round == 0 {
+            let stored = store_times(&ids);
+            wait_for(1);
+            (create(&ids), stored)
+        } else {
+            let created = create(&ids);
+            wait_for(1);
+            (created, store_times(&ids))
+        };
+        wait_for(2);
+        beside.run("COMMIT");
+        assert!(outcome(&created).is_ok());
+        assert_eq!(outcome(&stored), Ok(()));
+    }
+    assert_eq!(beside.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), 0);
+}
+
+#[test]
 fn servers_that_start_together_make_one_schema() {
     let server = server_at(shared_url());
     let begin = Barrier::new(4);

@@ -2,7 +2,7 @@
 
 use tokio_postgres::SimpleQueryMessage;
 
-use super::super::batch::{ADD_USERS, LOCK_CONVERSATIONS, LOCK_USERS};
+use super::super::batch::{LOCK_CONVERSATIONS, LOCK_USERS};
 use super::super::connect::Connector;
 use super::super::members::MARK;
 use super::super::side::FIND_INVITES;
@@ -30,10 +30,9 @@ fn every_row_is_found_by_the_whole_of_an_index_even_as_planned_for_empty_tables(
     let runtime = runtime().unwrap();
     let link = runtime.block_on(Connector::new(&server).unwrap().connect()).unwrap();
     let member = "Index Cond: ((conversation = c.number) AND (\"user\" = ";
-    let statements: [(&str, &str, &[&str]); 13] = [
+    let statements: [(&str, &str, &[&str]); 12] = [
         ("LOCK_CONVERSATIONS", LOCK_CONVERSATIONS, &["Index Cond: (id = ANY ($1))"]),
-        ("ADD_USERS", ADD_USERS, &[]),
-        ("LOCK_USERS", LOCK_USERS, &["Index Cond: (id = ANY ($1))"]),
+        ("LOCK_USERS", LOCK_USERS, &["Conflict Arbiter Indexes: users_pkey"]),
         ("FIND_INVITES", FIND_INVITES, &["Index Cond: (invite = ANY ($1))"]),
         (
             "APPEND",
