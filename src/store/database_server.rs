@@ -78,6 +78,11 @@ impl ServerUrl {
         if query.contains(['?', '@']) {
             return Err(error("has a ? or @ behind its first ?; in the password and other values write ? as %3F and @ as %40"));
         }
+        // Of a password with a raw @ or / the rest would be taken for a host or a database, and shown as that.
+        let path = address.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+        if address.matches('@').count() > 1 || path.contains(['/', '@']) {
+            return Err(error("has an @ or / too many; in the password and other values write @ as %40 and / as %2F"));
+        }
         let (mut mode, mut root, mut kept) = (None, None, Vec::new());
         for option in query.split('&').filter(|option| !option.is_empty()) {
             let name = option.split_once('=').map_or(option, |(name, _)| name);
@@ -276,6 +281,10 @@ mod tests {
             ("postgres://me:hunter2?sslmode=disable@db/chat", "has a ? or @ behind"),
             ("postgres://me:hunter2?@db/chat", "has a ? or @ behind"),
             ("postgres://me:hunter2@db/chat?sslmode=prefer?sslmode=require", "has a ? or @ behind"),
+            ("postgres://me:hunt@er2@db/chat", "has an @ or / too many"),
+            ("postgres://me:hunt@x/er2@db/chat", "has an @ or / too many"),
+            ("postgres://me:hunt/er2@db/chat", "has an @ or / too many"),
+            ("postgres://me:hunter2@db/chat/more", "has an @ or / too many"),
             ("postgres://:hunter2@db/chat", "names no user"),
             ("postgres://me:hunter2@/chat", "names no host"),
             ("postgres://me:hunter2@db/chat?sslmode=hunter2", "has an sslmode"),
