@@ -241,3 +241,8 @@ async fn a_reader_that_is_stuck_costs_no_write_for_each_message() {
     // One for each message, with the reply and the event in it.
     assert!(writes < MESSAGES * 5 / 4, "{writes} writes for {MESSAGES} messages and one who reads them");
 }
+
+#[tokio::test]
+async fn nobody_waits_while_the_kernel_clears_a_huge_page() {
+    assert!(!Server::start(&[]).await.may_have_huge_pages());
+}

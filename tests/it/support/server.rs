@@ -133,8 +133,18 @@ impl Server {
 
     /// Resident memory now, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Whether the kernel may give it huge pages.
+    pub(crate) fn may_have_huge_pages(&self) -> bool {
+        self.status("THP_enabled:") != 0
+    }
+
+    /// A number of what the kernel tells about it.
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a live process");
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_else(|| panic!("no {field} in {status}"));
         line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
