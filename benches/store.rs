@@ -56,6 +56,7 @@ fn database_server() -> DatabaseServer {
         schema: SchemaName::parse(&cluster::fresh_schema()).expect("a name"),
         allow_unsafe: false,
         connections: 4,
+        writers: 1,
         timeout: Duration::from_secs(5),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::protocol::{CloseCode, ErrorCode};
 
@@ -29,6 +30,60 @@ impl Counter {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// How many bounds a [`Histogram`] has.
+const BOUNDS: usize = 55;
+
+/// In microseconds, from 50 on, each a quarter more than the one before; the last is about nine seconds.
+const BOUND_MICROS: [u64; BOUNDS] = {
+    let (mut bounds, mut at) = ([50; BOUNDS], 1);
+    while at < BOUNDS {
+        bounds[at] = bounds[at - 1] * 5 / 4;
+        at += 1;
+    }
+    bounds
+};
+
+/// Counts how long something took. Recorded and read by anybody.
+#[derive(Debug)]
+pub struct Histogram {
+    /// How many lay between each bound and the one before it; the last is for what was longer than all.
+    counts: [AtomicU64; BOUNDS + 1],
+    micros: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: std::array::from_fn(|_| AtomicU64::new(0)), micros: AtomicU64::new(0) }
+    }
+}
+
+impl Histogram {
+    /// Counts one more.
+    pub fn record(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.counts[BOUND_MICROS.partition_point(|bound| *bound < micros)].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn render(&self, out: &mut String, name: &str, help: &str) {
+        describe(out, name, "histogram", help);
+        let mut count = 0;
+        for (at, counted) in self.counts.iter().enumerate() {
+            count += counted.load(Ordering::Relaxed);
+            match BOUND_MICROS.get(at) {
+                Some(micros) => line(out, &format!("parlor_{name}_bucket{{le=\"{}\"}} {count}", seconds(*micros))),
+                None => line(out, &format!("parlor_{name}_bucket{{le=\"+Inf\"}} {count}")),
+            }
+        }
+        line(out, &format!("parlor_{name}_sum {}", seconds(self.micros.load(Ordering::Relaxed))));
+        line(out, &format!("parlor_{name}_count {count}"));
+    }
+}
+
+fn seconds(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 /// What one worker counts.
@@ -109,8 +164,9 @@ impl Metrics {
         &self.workers[index]
     }
 
-    /// Everything, summed over the workers, in the text format of Prometheus (version 0.0.4).
-    pub fn render(&self) -> String {
+    /// Everything, summed over the workers, in the text format of Prometheus (version 0.0.4). `commits`: how long the store took to
+    /// make batches of writes durable, if it does that.
+    pub fn render(&self, commits: Option<&Histogram>) -> String {
         let mut out = String::new();
         let mut series = |name: &str, kind: &str, help: &str, value: &dyn Fn(&WorkerMetrics) -> u64| {
             let sum: u64 = self.workers.iter().map(value).sum();
@@ -153,6 +209,9 @@ impl Metrics {
             let sum: u64 = self.workers.iter().map(|worker| worker.closes[at].get()).sum();
             line(&mut out, &format!("parlor_closes_total{{code=\"{}\"}} {sum}", code.number()));
         }
+        if let Some(commits) = commits {
+            commits.render(&mut out, "store_commit_seconds", "Time to store one batch of writes durably.");
+        }
         out
     }
 }
@@ -177,9 +236,30 @@ mod tests {
         metrics.worker(0).messages.add(2);
         metrics.worker(1).messages.add(3);
         metrics.worker(1).count_error(ErrorCode::NotFound);
-        let text = metrics.render();
+        let text = metrics.render(None);
         assert!(text.contains("\nparlor_messages_total 5\n"), "{text}");
         assert!(text.contains("\nparlor_errors_total{code=\"not_found\"} 1\n"), "{text}");
         assert!(text.contains("\nparlor_closes_total{code=\"4003\"} 0\n"), "{text}");
+        assert!(!text.contains("store_commit_seconds"), "{text}");
+    }
+
+    #[test]
+    fn a_histogram_counts_up_to_each_bound() {
+        let times = Histogram::default();
+        for micros in [0, 50, 51, 1_000_000, 3_600_000_000] {
+            times.record(Duration::from_micros(micros));
+        }
+        let text = Metrics::new(1).render(Some(&times));
+        for expected in [
+            "# TYPE parlor_store_commit_seconds histogram",
+            "parlor_store_commit_seconds_bucket{le=\"0.000050\"} 2",
+            "parlor_store_commit_seconds_bucket{le=\"0.000062\"} 3",
+            "parlor_store_commit_seconds_bucket{le=\"+Inf\"} 5",
+            "parlor_store_commit_seconds_sum 3601.000101",
+            "parlor_store_commit_seconds_count 5",
+        ] {
+            assert!(text.lines().any(|line| line == expected), "{expected}: {text}");
+        }
+        assert!((8_000_000..10_000_000).contains(&BOUND_MICROS[BOUNDS - 1]), "{BOUND_MICROS:?}");
     }
 }

@@ -37,7 +37,7 @@ GATES = {
         Gate("caught up p99 us", "caught_up_p99_us", None, 0, "latencies"),
     ),
     "idle": (
-        Gate("bytes/connection and rooms", "bytes_per_connection_and_rooms", "cost", 0),
+        Gate("bytes/connection", "bytes_per_connection_and_rooms", "cost", 0),
         Gate("CPU us/connect", "server_cpu_us_per_connect", "cost", 1),
     ),
 }  # fmt: skip

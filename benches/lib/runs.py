@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import commits
 import servers
 from shapes import Shape
 
@@ -61,7 +62,10 @@ class Bench:
     def run(self, server: servers.Server, shape: Shape) -> Run:
         """Starts the server, loads it, ends it. A server that does not start is `Unusable`."""
         with servers.running(server, self.server_core, self.work) as (url, pid):
-            return self._load(server, url, pid, shape)
+            run = self._load(server, url, pid, shape)
+            if server.dialect == "parlor":
+                run.figures |= commits.of_server(url)
+            return run
 
     def _load(self, server: servers.Server, url: str, pid: int, shape: Shape) -> Run:
         command = [str(self.loadgen), "raw", *shape.command(self.seconds, self.warmup)]

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import commits  # noqa: E402
 import postgres  # noqa: E402
 import servers  # noqa: E402
 import shapes  # noqa: E402
@@ -118,7 +119,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(results.ratios(["bun", "ws"], "parlor").splitlines()[2:], ["| CPU/delivery, fixed rate | 20 | 0.50 | - |"])
 
     def test_targets_are_met_missed_or_not_measured(self):
-        rows = target_rows(Results([run("parlor", shape="idle-20", bytes_per_connection=700.0, connects_per_second=10.0)])).splitlines()
+        rows = target_rows(Results([run("parlor", shape="idle-20", bytes_per_connection_and_rooms=700.0, connects_per_second=10.0)])).splitlines()
         self.assertIn("| parlor, idle: bytes/connection | 700 | <= 4096 | met |", rows)
         self.assertIn("| parlor: connects/s | 10 | >= 5000 | MISSED |", rows)
         self.assertIn("| parlor-sqlite: connects/s | - | >= 5000 | not measured |", rows)
@@ -127,53 +128,41 @@ class Tables(unittest.TestCase):
         self.assertEqual(markdown([["a", "b"], ["1", "2"]]), "| a | b |\n| --- | --- |\n| 1 | 2 |")
 
 
-def transaction(process: int, begin: float, took: float, *tags: str, end: str = "COMMIT") -> list[str]:
-    """Lines of PostgreSQL's log: each statement takes 0.25 ms, and they are spread over `took` seconds."""
-    steps = ["BEGIN", *tags, end]
-    times = [begin + took * place / (len(steps) - 1) for place in range(len(steps))]
-    return [f"{at:.3f} {process} {tag} LOG:  duration: 0.250 ms  execute s5: WITH input AS (\n" for at, tag in zip(times, steps)]
+class Commits(unittest.TestCase):
+    TEXT = """# TYPE parlor_store_commit_seconds histogram
+parlor_store_commit_seconds_bucket{le="0.001000"} 0
+parlor_store_commit_seconds_bucket{le="0.002000"} 60
+parlor_store_commit_seconds_bucket{le="0.004000"} 100
+parlor_store_commit_seconds_bucket{le="+Inf"} 100
+parlor_store_commit_seconds_count 100
+"""
 
+    def test_a_quantile_lies_between_two_bounds(self):
+        found = commits.figures(self.TEXT)
+        self.assertEqual(found["batches"], 100)
+        self.assertAlmostEqual(found["batch_p50_ms"], 1 + 50 / 60)
+        self.assertAlmostEqual(found["batch_p99_ms"], 2 + 2 * 39 / 40)
 
-APPEND = ("BIND", "SELECT", "BIND", "SELECT")
+    def test_what_is_longer_than_all_bounds_counts_as_the_last_of_them(self):
+        self.assertEqual(commits.quantile([(1.0, 1), (float("inf"), 3)], 0.9), 1.0)
+
+    def test_a_server_without_batches_has_no_figures(self):
+        self.assertEqual(commits.figures("parlor_connections 3\n"), {})
+        self.assertEqual(commits.figures(self.TEXT.replace("60", "0").replace("100", "0")), {})
 
 
 class Postgres(unittest.TestCase):
-    def test_a_batch_is_as_long_as_its_transaction_took(self):
-        (batch,) = postgres.batches(transaction(7, 100.0, 0.004, *APPEND))
-        self.assertEqual(batch, postgres.Batch(whole_ms=4, statements_ms=1.5, commit_ms=0.25))
-
-    def test_batches_of_two_processes_are_told_apart(self):
-        one, other = transaction(7, 100.0, 0.004, *APPEND), transaction(8, 100.0, 0.009, *APPEND)
-        mixed = [line for pair in zip(one, other) for line in pair]
-        self.assertEqual([batch.whole_ms for batch in postgres.batches(mixed)], [4, 9])
-
-    def test_only_committed_batches_of_messages_that_are_there_as_a_whole_count(self):
-        for lines in (
-            transaction(7, 100.0, 0.004, *APPEND, end="ROLLBACK"),
-            transaction(7, 100.0, 0.004, *APPEND, "BIND", "INSERT"),
-            transaction(7, 100.0, 0.004, "BIND", "SELECT"),
-            transaction(7, 100.0, 0.004, *APPEND)[1:],
-            transaction(7, 100.0, 0.004, *APPEND)[:-1],
-            ["\t SELECT 1 FROM log\n", "100.000 7 idle LOG:  could not receive data from client\n", "\n"],
-        ):
-            self.assertEqual(postgres.batches(lines), [], lines)
-
-    def test_the_median_lies_between_whole_milliseconds(self):
-        found = [postgres.Batch(whole, 1, 1) for whole in [1] * 50 + [2] * 50]
-        self.assertAlmostEqual(postgres.median_batch(found), 1.5)
-
     def test_the_share_is_the_median_of_the_pairs_and_half_is_enough(self):
         self.assertEqual(postgres.share_verdict([(100, 50), (100, 60), (100, 10)]).word, "met")
         self.assertEqual(postgres.share_verdict([(100, 49), (100, 60), (100, 10)]).word, "missed")
         self.assertEqual(postgres.share_verdict([]).word, "not judged")
 
     def test_an_acknowledgement_may_take_less_than_three_batches_of_its_own_run(self):
-        found = [postgres.Batch(2, 1, 1)] * postgres.MIN_BATCHES
-        slow = [postgres.Batch(20, 1, 1)] * postgres.MIN_BATCHES
-        self.assertEqual(postgres.latency_verdict([(5.9, found), (50.0, slow), (99.0, found)]).word, "met")
-        self.assertEqual(postgres.latency_verdict([(6.0, found)]).word, "missed")
-        self.assertEqual(postgres.latency_verdict([(50.0, found), (50.0, slow), (50.0, found)]).word, "missed")
-        self.assertEqual(postgres.latency_verdict([(1.0, found[1:])]).word, "not judged")
+        enough = postgres.MIN_BATCHES
+        self.assertEqual(postgres.latency_verdict([(5.9, 2, enough), (50.0, 20, enough), (99.0, 2, enough)]).word, "met")
+        self.assertEqual(postgres.latency_verdict([(6.0, 2, enough)]).word, "missed")
+        self.assertEqual(postgres.latency_verdict([(50.0, 2, enough), (50.0, 20, enough), (50.0, 2, enough)]).word, "missed")
+        self.assertEqual(postgres.latency_verdict([(1.0, 2, enough - 1)]).word, "not judged")
         self.assertEqual(postgres.latency_verdict([]).word, "not judged")
 
     def test_what_is_not_judged_is_no_success(self):

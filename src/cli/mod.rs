@@ -179,9 +179,13 @@ pub struct StorageArgs {
     /// PostgreSQL: the schema that holds everything; made when it is missing
     #[arg(long, env = "PARLOR_DATABASE_SCHEMA", value_name = "NAME", default_value = "parlor")]
     pub database_schema: String,
-    /// PostgreSQL: connections that read, 1 to 1000; four more write
+    /// PostgreSQL: connections that read, 1 to 1000
     #[arg(long, env = "PARLOR_DATABASE_CONNECTIONS", value_name = "COUNT", default_value_t = 4)]
     pub database_connections: usize,
+    /// PostgreSQL: connections that write messages, 1 to 16, beside one for names. More of them keep more of the database's cores busy,
+    /// and make smaller batches [default: half of this machine's cores, 1 to 4]
+    #[arg(long, env = "PARLOR_DATABASE_WRITERS", value_name = "COUNT")]
+    pub database_writers: Option<usize>,
     /// PostgreSQL: how long connecting may take, a statement, and the wait for a connection, 100ms to 5m
     #[arg(long, env = "PARLOR_DATABASE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = values::parse_time)]
     pub database_timeout: Duration,

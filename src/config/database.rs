@@ -9,6 +9,10 @@ use super::ConfigFaults;
 use crate::cli::{ImportArgs, MigrateArgs, SecretText, Span, StorageArgs};
 use crate::store::{DatabaseServer, SchemaName, ServerUrl};
 
+/// Most connections that write: past that, batches are small and cost the database more than they bring.
+const MAX_WRITERS: usize = 16;
+/// Most of them without being asked for.
+const MOST_USUAL_WRITERS: usize = 4;
 /// Most connections that read: more than PostgreSQL takes unless it is told to.
 const MAX_CONNECTIONS: usize = 1_000;
 /// Shorter than this, a commit on a busy disk would count as a fault; longer, a client has long given up.
@@ -121,9 +125,19 @@ fn postgres(url: &str, args: &StorageArgs, faults: &mut ConfigFaults) -> Option<
         let problem = format!("{connections} is not in 1 to {MAX_CONNECTIONS}");
         faults.add("--database-connections", problem, "leave it out for four");
     }
+    let writers = args.database_writers.unwrap_or_else(usual_writers);
+    if !(1..=MAX_WRITERS).contains(&writers) {
+        faults.add("--database-writers", format!("{writers} is not in 1 to {MAX_WRITERS}"), "leave it out for half of the cores");
+    }
     if !TIMEOUTS.contains(&timeout) {
         let problem = format!("{} is not in 100ms to 5m", Span::new(timeout));
         faults.add("--database-timeout", problem, "leave it out for five seconds");
     }
-    Some(DatabaseServer { url: url.ok()?, schema: schema?, allow_unsafe: args.allow_unsafe_database, connections, timeout })
+    let allow_unsafe = args.allow_unsafe_database;
+    Some(DatabaseServer { url: url.ok()?, schema: schema?, allow_unsafe, connections, writers, timeout })
+}
+
+/// Half of the cores: with the database on the same machine, the rest is for the workers.
+fn usual_writers() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, MOST_USUAL_WRITERS)
 }

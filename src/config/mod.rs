@@ -174,6 +174,7 @@ impl fmt::Display for Config {
         if let Database::Postgres(server) = &self.database {
             line("database-schema", &server.schema)?;
             line("database-connections", &server.connections)?;
+            line("database-writers", &server.writers)?;
             line("database-timeout", &cli::Span::new(server.timeout))?;
             line("allow-unsafe-database", &server.allow_unsafe)?;
         }

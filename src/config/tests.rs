@@ -241,6 +241,8 @@ fn a_postgres_database_has_a_schema_and_its_own_limits() {
     let faults = |flag| Setup::with_secret(&["--database", url, flag]).faults();
     assert_eq!(faults("--database-schema=Chat"), ["--database-schema"]);
     assert_eq!(faults("--database-connections=0"), ["--database-connections"]);
+    assert_eq!(faults("--database-writers=0"), ["--database-writers"]);
+    assert_eq!(faults("--database-writers=17"), ["--database-writers"]);
     assert_eq!(faults("--database-timeout=0"), ["--database-timeout"]);
     assert_eq!(faults("--database-timeout=1h"), ["--database-timeout"]);
     let bad = "postgres://me:hunter2@db/chat?sslmode=maybe";

@@ -113,7 +113,7 @@ impl Http {
     }
 
     fn metrics(&self) -> Response<Body> {
-        let mut response = text(StatusCode::OK, self.shared.metrics.render());
+        let mut response = text(StatusCode::OK, self.shared.metrics.render(self.shared.store.commit_times()));
         let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         response

@@ -21,6 +21,8 @@ pub struct DatabaseServer {
     pub allow_unsafe: bool,
     /// Connections that read; at least one.
     pub connections: usize,
+    /// Connections that write to conversations; at least one.
+    pub writers: usize,
     /// How long connecting may take, a statement, and the wait for a connection that reads.
     pub timeout: Duration,
 }

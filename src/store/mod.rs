@@ -35,6 +35,7 @@ pub(crate) mod transfer;
 
 use std::sync::Arc;
 
+use crate::metrics::Histogram;
 use crate::protocol::{
     ConversationId, ConversationKind, IdTime, Limits, LogEvent, Message, MessageId, Role, Seq, UnixMillis, UserId,
 };
@@ -312,6 +313,11 @@ pub trait Store: Send + Sync {
 
     /// Answers when the store can read and write. `Err`: `Unavailable`.
     fn check(&self, done: Done<()>);
+
+    /// How long its batches of writes took, each from being sent to being durable; `None` where nothing is durable.
+    fn commit_times(&self) -> Option<&Histogram> {
+        None
+    }
 }
 
 /// The message of an event that is one.

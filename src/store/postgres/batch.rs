@@ -72,11 +72,18 @@ impl WriterLink {
         asked_before: bool,
     ) -> Result<Vec<(usize, Outcome)>, BatchError> {
         let requests: Vec<Request<'_>> = phases.iter().map(|phase| Request::new(phase, writes)).collect();
-        let mut steps = vec![Step::Plain("BEGIN")];
-        self.add_locks(writes, phases, &mut steps);
+        let mut steps = Vec::with_capacity(requests.len() + 4);
+        // Messages are appended by one statement, which takes the locks itself and alone is a transaction.
+        let is_one_statement = matches!(requests[..], [Request::Appends(..)]);
+        if !is_one_statement {
+            steps.push(Step::Plain("BEGIN"));
+            self.add_locks(writes, phases, &mut steps);
+        }
         let first = steps.len();
         steps.extend(requests.iter().map(|request| request.step(&self.statements, limits, asked_before)));
-        steps.push(Step::Plain("COMMIT"));
+        if !is_one_statement {
+            steps.push(Step::Plain("COMMIT"));
+        }
         let answers = pipeline::run(&self.link.client, steps).await.map_err(BatchError::Postgres)?;
         let mut outcomes = Vec::with_capacity(writes.len());
         for (request, rows) in requests.iter().zip(&answers[first..]) {

@@ -21,6 +21,7 @@ use super::connect::Connector;
 use super::error::{PostgresOpenError, Verdict};
 use super::plan::Plan;
 use super::write::{Outcome, Write};
+use crate::metrics::Histogram;
 use crate::protocol::ConversationId;
 
 /// Most writes in one transaction: bounds how long the first of them waits for the last.
@@ -92,6 +93,7 @@ pub(super) struct Lane {
     pending: VecDeque<Write>,
     connector: Connector,
     limits: StoreLimits,
+    commit_times: Arc<Histogram>,
     /// How long a batch may take before the connection is given up.
     patience: Duration,
 }
@@ -101,12 +103,13 @@ impl Lane {
         (index, lanes): (usize, usize),
         connector: Connector,
         limits: StoreLimits,
+        commit_times: Arc<Histogram>,
         patience: Duration,
     ) -> (Self, LaneQueue) {
         let (sender, queue) = mpsc::channel(MAX_QUEUED);
         let (bytes, is_up) = (Arc::default(), Arc::new(AtomicBool::new(true)));
         let way_in = LaneQueue { sender, bytes: Arc::clone(&bytes), is_up: Arc::clone(&is_up) };
-        (Self { index, lanes, queue, bytes, is_up, pending: VecDeque::new(), connector, limits, patience }, way_in)
+        (Self { index, lanes, queue, bytes, is_up, pending: VecDeque::new(), connector, limits, commit_times, patience }, way_in)
     }
 
     /// Writes until the queue is closed and empty.
@@ -232,11 +235,15 @@ impl Lane {
 
     async fn attempt(&self, link: &WriterLink, piece: &Piece) -> Result<Vec<(usize, Outcome)>, Verdict> {
         let (phases, _) = Plan::of(&piece.writes);
+        let begin = Instant::now();
         let running = link.run(&piece.writes, &phases, self.limits, piece.deadline.is_some());
         let Ok(result) = timeout(self.patience, running).await else {
             tracing::error!(lane = self.index, "PostgreSQL does not answer; the connection is given up");
             return Err(Verdict::Lost);
         };
+        if result.is_ok() {
+            self.commit_times.record(begin.elapsed());
+        }
         result.map_err(|error| match error {
             BatchError::Postgres(error) => {
                 let (verdict, writes) = (error.verdict(), piece.writes.len());

@@ -42,15 +42,14 @@ use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, DatabaseServer, Done, InviteHash, Joined, Left,
     MessagePage, MessageRange, Migrated, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
 };
+use crate::metrics::Histogram;
 use crate::protocol::{ConversationId, LogEvent, Seq, UnixMillis, UserId};
-
-/// Connections that write to conversations. While one waits for its commit, the others work.
-const LANES: usize = 3;
 
 /// Keeps everything in one schema of a PostgreSQL database. Dropping it finishes what is queued.
 pub struct PostgresStore {
     epoch: Arc<str>,
     lanes: Vec<LaneQueue>,
+    commit_times: Arc<Histogram>,
     side: Option<mpsc::Sender<Side>>,
     reads: Reads,
     thread: Option<JoinHandle<()>>,
@@ -60,6 +59,7 @@ pub struct PostgresStore {
 struct Opened {
     epoch: Arc<str>,
     lanes: Vec<LaneQueue>,
+    commit_times: Arc<Histogram>,
     side: mpsc::Sender<Side>,
     reads: Reads,
 }
@@ -81,7 +81,9 @@ impl PostgresStore {
         let thread = thread.map_err(PostgresOpenError::Thread)?;
         let opened = opened.recv().unwrap_or(Err(PostgresOpenError::Timeout("starting")));
         match opened {
-            Ok(Opened { epoch, lanes, side, reads }) => Ok(Self { epoch, lanes, side: Some(side), reads, thread: Some(thread) }),
+            Ok(Opened { epoch, lanes, commit_times, side, reads }) => {
+                Ok(Self { epoch, lanes, commit_times, side: Some(side), reads, thread: Some(thread) })
+            }
             Err(error) => {
                 // It has reported, so it is ending.
                 drop(thread.join());
@@ -138,10 +140,11 @@ async fn open(server: &DatabaseServer, limits: StoreLimits, tasks: &mut JoinSet<
     migrate::migrate(&connector, &server.schema).await?;
     // A batch is several statements, each of which may take that long.
     let patience = 2 * server.timeout + Duration::from_secs(1);
-    let mut lanes = Vec::with_capacity(LANES);
-    for index in 0..LANES {
+    let (mut lanes, commit_times) = (Vec::with_capacity(server.writers), Arc::default());
+    for index in 0..server.writers {
         let link = WriterLink::open(&connector).await?;
-        let (lane, queue) = Lane::new((index, LANES), connector.clone(), limits, patience);
+        let place = (index, server.writers);
+        let (lane, queue) = Lane::new(place, connector.clone(), limits, Arc::clone(&commit_times), patience);
         tasks.spawn_local(lane.run(link));
         lanes.push(queue);
     }
@@ -150,7 +153,7 @@ async fn open(server: &DatabaseServer, limits: StoreLimits, tasks: &mut JoinSet<
     let epoch = link.epoch().await?;
     tasks.spawn_local(side::run(connector.clone(), link, queue, patience));
     let reads = Reads::new(&connector, server.connections, server.timeout);
-    Ok(Opened { epoch, lanes, side, reads })
+    Ok(Opened { epoch, lanes, commit_times, side, reads })
 }
 
 impl Drop for PostgresStore {
@@ -227,6 +230,10 @@ impl Store for PostgresStore {
 
     fn load_conversations(&self, user: UserId, cursor: Option<ConversationCursor>, limit: usize, done: Done<ConversationPage>) {
         self.reads.start(done, move |client| reads::load_page(client, user, cursor, limit));
+    }
+
+    fn commit_times(&self) -> Option<&Histogram> {
+        Some(&self.commit_times)
     }
 
     fn check(&self, done: Done<()>) {

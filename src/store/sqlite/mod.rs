@@ -36,6 +36,7 @@ use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, Done, InviteHash, Joined, Left, MessagePage,
     MessageRange, Migrated, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
 };
+use crate::metrics::Histogram;
 use crate::protocol::{ConversationId, LogEvent, Seq, UnixMillis, UserId};
 
 /// Most writes in one transaction: bounds how long the first of them waits for the last.
@@ -96,6 +97,7 @@ pub struct SqliteStore {
     epoch: Arc<str>,
     writes: Arc<Queue<Write>>,
     reads: Arc<Queue<Read>>,
+    commit_times: Arc<Histogram>,
     threads: Vec<JoinHandle<()>>,
     /// Given up last, after the threads and their connections are gone.
     _lock: File,
@@ -129,6 +131,7 @@ impl SqliteStore {
             epoch: database.epoch,
             writes: Arc::clone(&writes),
             reads: Arc::clone(&reads),
+            commit_times: writer.commit_times(),
             threads: Vec::new(),
             _lock: database.lock,
         };
@@ -259,6 +262,10 @@ impl Store for SqliteStore {
 
     fn load_conversations(&self, user: UserId, cursor: Option<ConversationCursor>, limit: usize, done: Done<ConversationPage>) {
         self.read(done, move |reader| reader.page(&user, cursor, limit));
+    }
+
+    fn commit_times(&self) -> Option<&Histogram> {
+        Some(&self.commit_times)
     }
 
     fn check(&self, done: Done<()>) {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
@@ -17,6 +17,7 @@ use super::queue::{Queue, Taken};
 use super::rows::integer;
 use super::write::{Batch, Failure, Transaction};
 use super::{MAX_BATCH, Tuning, fold, journal, read_lock, write_lock};
+use crate::metrics::Histogram;
 use crate::protocol::{ConversationId, Seq, UnixMillis, UserId};
 
 /// A write that waits for its turn.
@@ -89,6 +90,7 @@ pub(super) struct Writer {
     body: Vec<u8>,
     limits: StoreLimits,
     tuning: Tuning,
+    commit_times: Arc<Histogram>,
 }
 
 impl Writer {
@@ -97,7 +99,7 @@ impl Writer {
         let (overlay, next_journal_id) = fold::replay(&connection)?;
         let overlay = Arc::new(RwLock::new(overlay));
         let (batch, body) = (Batch::default(), Vec::new());
-        Ok(Self { connection, overlay, next_journal_id, batch, body, limits, tuning })
+        Ok(Self { connection, overlay, next_journal_id, batch, body, limits, tuning, commit_times: Arc::default() })
     }
 
     #[cfg(test)]
@@ -108,6 +110,11 @@ impl Writer {
     /// What is committed and not in the tables, for readers.
     pub(super) fn overlay(&self) -> Arc<RwLock<Overlay>> {
         Arc::clone(&self.overlay)
+    }
+
+    /// How long its transactions take.
+    pub(super) fn commit_times(&self) -> Arc<Histogram> {
+        Arc::clone(&self.commit_times)
     }
 
     /// Writes until the queue is closed and empty.
@@ -149,7 +156,9 @@ impl Writer {
     fn commit(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
         // When folding has failed for so long, memory must not grow with what comes in.
         self.make_room().map_err(|_| StoreError::Unavailable)?;
+        let begin = Instant::now();
         let committed = self.try_commit(writes, answers);
+        self.commit_times.record(begin.elapsed());
         self.batch.clear();
         committed.map_err(|error| {
             tracing::error!(%error, writes = answers.len() + writes.len(), "cannot commit");

@@ -415,7 +415,7 @@ fn the_promises_hold_whatever_store_and_network_do() {
         let run = || {
             let mut simulation = Simulation::new(seed, Honesty::Honest);
             simulation.run();
-            simulation.shared.metrics.render()
+            simulation.shared.metrics.render(None)
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(metrics) => {

@@ -333,14 +333,10 @@ fn a_full_queue_refuses_at_once_and_what_it_took_is_carried_out() {
     until("all are stored", || beside.number("SELECT count(*) FROM log") as usize == taken);
 }
 
-/// Sends until told to stop, one message after the other. Gives what was acknowledged, and how many were not.
-fn send_all_the_time(
-    store: &PostgresStore,
-    conversation: ConversationId,
-    who: &str,
-    stop: &AtomicBool,
-) -> (Vec<(Seq, String)>, usize) {
-    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+/// Sends until told to stop, one message after the other. Gives what was acknowledged. Who waits for an answer when the server goes may
+/// get it when it is back, so that it is no matter of course that anything is refused.
+fn send_all_the_time(store: &PostgresStore, conversation: ConversationId, who: &str, stop: &AtomicBool) -> Vec<(Seq, String)> {
+    let mut acknowledged = Vec::new();
     for number in 0_usize.. {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -351,14 +347,11 @@ fn send_all_the_time(
                 assert!(!appended.duplicate, "{id} was sent once");
                 acknowledged.push((appended.message.seq, id));
             }
-            Err(StoreError::Unavailable) => {
-                refused += 1;
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            Err(StoreError::Unavailable) => std::thread::sleep(Duration::from_millis(1)),
             Err(error) => panic!("{error:?}"),
         }
     }
-    (acknowledged, refused)
+    acknowledged
 }
 
 #[test]
@@ -398,15 +391,13 @@ fn a_restart_of_the_server_in_mid_load_loses_nothing_and_everything_recovers() {
     let page = call(|done| store.load_messages(conversation, user("ann"), MessageRange::After(Seq::ZERO), usize::MAX, done));
     let log: Vec<_> = page.unwrap().messages;
     assert!(log.iter().zip(1..).all(|(message, seq)| message.seq == at_seq(seq)), "the log is dense");
-    for (seq, id) in sent.iter().flat_map(|(acknowledged, _)| acknowledged) {
+    for (seq, id) in sent.iter().flatten() {
         assert_eq!(*log[seq.get() as usize - 1].content, **id, "acknowledged, and not as it was");
     }
     let mut ids: Vec<_> = log.iter().map(|message| message.client_message_id.clone()).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), log.len(), "nothing is stored twice");
-    // Who was waiting for an answer when the server went got it when it was back; whoever asked then was refused.
-    assert!(sent.iter().any(|(_, refused)| *refused > 0), "somebody noticed");
 }
 
 #[test]

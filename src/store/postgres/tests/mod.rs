@@ -18,6 +18,9 @@ use super::*;
 pub(crate) use cluster::shared_url;
 use cluster::{Cluster, fresh_schema};
 
+/// More than one, so that what belongs to different lanes meets.
+const LANES: usize = 3;
+
 /// A schema that nobody else has, on the server with this URL.
 pub(crate) fn server_at(url: &str) -> DatabaseServer {
     DatabaseServer {
@@ -25,6 +28,7 @@ pub(crate) fn server_at(url: &str) -> DatabaseServer {
         schema: SchemaName::parse(&fresh_schema()).unwrap(),
         allow_unsafe: false,
         connections: 2,
+        writers: LANES,
         timeout: Duration::from_secs(60),
     }
 }

@@ -5,8 +5,8 @@ use tokio_postgres::SimpleQueryMessage;
 use super::super::batch::{LOCK_CONVERSATIONS, LOCK_USERS};
 use super::super::connect::Connector;
 use super::super::members::MARK;
+use super::super::reads;
 use super::super::side::FIND_INVITES;
-use super::super::{append, reads};
 use super::*;
 
 /// The plan of a statement, a line for each step, as the store's connections make it.
@@ -23,12 +23,30 @@ fn plan(link: &connect::Link, runtime: &tokio::runtime::LocalRuntime, sql: &str)
     answer.into_iter().filter_map(line).collect()
 }
 
+/// The second statement of the function that appends messages, with its parameters as those of a statement.
+fn append_statement(link: &connect::Link, runtime: &tokio::runtime::LocalRuntime) -> String {
+    let function = "SELECT prosrc, proargnames[1:pronargs], ARRAY(SELECT format_type(unnest(proargtypes), NULL))
+                    FROM pg_proc WHERE oid = 'append_messages'::regproc";
+    let row = runtime.block_on(link.client.query_one(function, &[])).unwrap();
+    let (source, names, types): (String, Vec<String>, Vec<String>) = (row.get(0), row.get(1), row.get(2));
+    let statement = source.split_once("RETURN QUERY").unwrap().1.rsplit_once(';').unwrap().0;
+    let (arguments, rest) = statement.split_once("WITH ORDINALITY").unwrap();
+    let parameters = names.iter().zip(&types).zip(1..);
+    let arguments = parameters.fold(arguments.to_owned(), |text, ((name, of_type), at)| {
+        [("(", ","), (" ", ","), (" ", ")")].iter().fold(text, |text, (before, after)| {
+            text.replace(&format!("{before}{name}{after}"), &format!("{before}${at}::{of_type}{after}"))
+        })
+    });
+    format!("{arguments} WITH ORDINALITY {rest}")
+}
+
 #[test]
 fn every_row_is_found_by_the_whole_of_an_index_even_as_planned_for_empty_tables() {
     let server = server_at(shared_url());
     PostgresStore::migrate(&server).unwrap();
     let runtime = runtime().unwrap();
     let link = runtime.block_on(Connector::new(&server).unwrap().connect()).unwrap();
+    let append = append_statement(&link, &runtime);
     let member = "Index Cond: ((conversation = c.number) AND (\"user\" = ";
     let statements: [(&str, &str, &[&str]); 12] = [
         ("LOCK_CONVERSATIONS", LOCK_CONVERSATIONS, &["Index Cond: (id = ANY ($1))"]),
@@ -36,7 +54,7 @@ fn every_row_is_found_by_the_whole_of_an_index_even_as_planned_for_empty_tables(
         ("FIND_INVITES", FIND_INVITES, &["Index Cond: (invite = ANY ($1))"]),
         (
             "APPEND",
-            append::APPEND,
+            &append,
             &[
                 "Index Cond: (id = i.conversation)",
                 member,
