@@ -332,10 +332,11 @@ impl Room {
         !self.reads.is_empty()
     }
 
-    /// Remembers when a member went offline.
+    /// Remembers when a member went offline, unless they were seen later on another node.
     pub fn handle_last_seen(&mut self, user: &str, at: UnixMillis) {
         if let Some(&index) = self.by_user.get(user) {
-            self.members[index].last_seen_at = Some(at);
+            let member = &mut self.members[index];
+            member.last_seen_at = member.last_seen_at.max(Some(at));
         }
     }
 

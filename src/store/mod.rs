@@ -20,6 +20,8 @@
 //!   the given one in a message and in `MemberJoined`, the member's in `MemberLeft`.
 //! - **Limits.** Nobody joins a conversation that has `max_members`, or becomes a member of more than
 //!   `max_conversations_per_user` conversations; see [`StoreLimits`]. What is refused for a limit changes nothing, for anybody
+//! - **Last visits.** When a member was last online is the latest time given to [`Store::put_last_seen`], in whatever order: nodes
+//!   tell of the same user, and one that could not tell in time does so later.
 //!   named in it. Where nothing has to change, for a direct conversation that exists and a member who joins again, no limit counts.
 //!   A conversation that is full is so for everybody, whatever else they are in.
 //! - **Order of members** is that of joining; the first ones in the order in which they were given.
@@ -285,7 +287,7 @@ pub trait Store: Send + Sync {
     /// Remembers a user's name. Best effort in time, durable like any write. `Err`: `Unavailable`.
     fn put_user(&self, user: UserId, name: Arc<str>, done: Done<()>);
 
-    /// Remembers when users were last online. `Err`: `Unavailable`.
+    /// Remembers when users were last online, unless a later time is known. `Err`: `Unavailable`.
     fn put_last_seen(&self, users: Vec<(UserId, UnixMillis)>, done: Done<()>);
 
     /// Everything a room needs, with up to `recent` events, in one consistent read. `Err`: `NotFound`, `Unavailable`.

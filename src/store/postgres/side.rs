@@ -30,7 +30,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM unnest($1::text[], $2::text[])
     ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE users.name IS DISTINCT FROM excluded.name";
 pub(super) const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
-    ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at";
+    ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at
+    WHERE users.last_seen_at IS NULL OR users.last_seen_at < excluded.last_seen_at";
 pub(super) const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
 
 /// Finds the conversations of invite codes.
@@ -245,8 +246,11 @@ async fn store_names(link: &SideLink, names: &[Name]) -> Result<(), PostgresErro
 }
 
 async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
-    let all = seen.iter().flat_map(|(users, _)| users);
-    let latest: BTreeMap<&str, i64> = all.map(|(user, at)| (user.as_str(), integer(at.get()))).collect();
+    let mut latest: BTreeMap<&str, i64> = BTreeMap::new();
+    for (user, at) in seen.iter().flat_map(|(users, _)| users) {
+        let (at, latest) = (integer(at.get()), latest.entry(user.as_str()).or_default());
+        *latest = at.max(*latest);
+    }
     let (users, times): (Vec<&str>, Vec<i64>) = latest.into_iter().unzip();
     if !users.is_empty()
         && let Err(error) = link.execute(&link.put_last_seen, &[&users, &times]).await
