@@ -231,7 +231,11 @@ impl Lane {
     }
 
     async fn attempt(&self, link: &WriterLink, piece: &Piece) -> Result<Vec<(usize, Outcome)>, Verdict> {
-        let (phases, _) = Plan::of(&piece.writes);
+        let (phases, planned) = Plan::of(&piece.writes);
+        if planned < piece.writes.len() {
+            // A part of a batch may need more phases than all of it did; its halves, or theirs, do not.
+            return Err(Verdict::Bad);
+        }
         let running = link.run(&piece.writes, &phases, self.limits, piece.deadline.is_some());
         let Ok(result) = timeout(self.patience, running).await else {
             tracing::error!(lane = self.index, "PostgreSQL does not answer; the connection is given up");
