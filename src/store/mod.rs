@@ -8,6 +8,8 @@
 //!   may or may not have happened; asking again with the same client message id tells.
 //! - **Order.** In each conversation `seq` is dense from 1, assigned in the commit; callbacks of committed writes to one
 //!   conversation are called in the order of their `seq`. Writes to one conversation are committed in the order of the calls.
+//!   A joining by code, which names no conversation, comes after what was called before it, and before what is called after its
+//!   callback: a store may look the code up first.
 //! - **Idempotency.** A message with the sender's client message id that is already in the conversation is not stored again,
 //!   for ever: the callback gets the stored message with `duplicate` set, or [`StoreError::Conflict`] when content or
 //!   `reply_to` differ.

@@ -6,6 +6,7 @@ mod explain;
 mod faults;
 mod nodes;
 mod pages;
+mod order;
 mod plans;
 mod repeats;
 mod safety;
