@@ -5,9 +5,11 @@ mod cluster;
 mod explain;
 mod faults;
 mod nodes;
-mod pages;
 mod order;
+mod pages;
 mod plans;
+mod proxy;
+mod recovery;
 mod repeats;
 mod safety;
 
