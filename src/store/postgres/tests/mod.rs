@@ -2,6 +2,7 @@
 
 #[path = "../../../../tests/it/support/cluster.rs"]
 mod cluster;
+mod connections;
 mod explain;
 mod faults;
 mod nodes;
