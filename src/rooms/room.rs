@@ -149,6 +149,11 @@ impl Room {
         self.sequencer.waiting_since()
     }
 
+    /// The store's log reaches up to here, of which nobody may tell: another node wrote it.
+    pub fn handle_head(&mut self, head: Seq, now: Moment) {
+        self.sequencer.handle_head(head, now);
+    }
+
     /// Something may have been committed of which nobody will tell.
     pub fn handle_doubt(&mut self, now: Moment) {
         self.sequencer.handle_doubt(now);

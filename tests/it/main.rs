@@ -22,6 +22,7 @@ mod import;
 mod loadgen;
 mod matrix;
 mod postgres;
+mod postgres_nodes;
 mod postgres_recovery;
 mod presence;
 mod recovery;
