@@ -19,6 +19,7 @@ mod hostile_load;
 mod http;
 mod idempotency;
 mod import;
+mod import_refusals;
 mod loadgen;
 mod matrix;
 mod postgres;

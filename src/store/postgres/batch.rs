@@ -7,6 +7,7 @@ use super::super::{NewMessage, StoreLimits};
 use super::append::{APPEND, Appends};
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError};
+use super::import;
 use super::members::{self, CREATE, JOIN, LEAVE, MARK};
 use super::pipeline::{self, Step};
 use super::plan::Phase;
@@ -52,9 +53,13 @@ impl WriterLink {
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
         let all = [LOCK_CONVERSATIONS, LOCK_USERS, APPEND, MARK, CREATE, JOIN, LEAVE];
-        let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
-        let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
-        let prepared = prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
+        let prepare = async {
+            import::keep_out(&link.client, connector.schema()).await?;
+            let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
+            let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
+            prepared.map_err(|error| PostgresOpenError::Schema(error.into()))
+        };
+        let prepared = connector.within("preparing statements", prepare).await?;
         let Ok([lock_conversations, lock_users, append, mark, create, join, leave]) = <[Statement; 7]>::try_from(prepared) else {
             unreachable!("as many as were asked for")
         };

@@ -61,15 +61,19 @@ impl SideLink {
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
         let client = &link.client;
-        import::expect_finished(client).await?;
-        let prepared = tokio::try_join!(
-            client.prepare(FIND_INVITES),
-            client.prepare(PUT_NAMES),
-            client.prepare(PUT_LAST_SEEN),
-            client.prepare(CHECK)
-        );
-        let (find_invites, put_names, put_last_seen, check) =
-            prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
+        let prepare = async {
+            import::keep_out(client, connector.schema()).await?;
+            import::expect_finished(client).await?;
+            let prepared = tokio::try_join!(
+                client.prepare(FIND_INVITES),
+                client.prepare(PUT_NAMES),
+                client.prepare(PUT_LAST_SEEN),
+                client.prepare(CHECK)
+            );
+            prepared.map_err(|error| PostgresOpenError::Schema(error.into()))
+        };
+        let prepared = connector.within("preparing statements", prepare).await?;
+        let (find_invites, put_names, put_last_seen, check) = prepared;
         Ok(Self { link, find_invites, put_names, put_last_seen, check })
     }
 
