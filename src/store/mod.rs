@@ -20,10 +20,10 @@
 //!   computed in O(1) for each conversation. A conversation's first members start with `read_seq` 0. Sending moves no mark.
 //! - **Names.** A member's name is the one last given to [`Store::put_user`], or their id. An event keeps the name of its time:
 //!   the given one in a message and in `MemberJoined`, the member's in `MemberLeft`.
-//! - **Limits.** Nobody joins a conversation that has `max_members`, or becomes a member of more than
-//!   `max_conversations_per_user` conversations; see [`StoreLimits`]. What is refused for a limit changes nothing, for anybody
 //! - **Last visits.** When a member was last online is the latest time given to [`Store::put_last_seen`], in whatever order: nodes
 //!   tell of the same user, and one that could not tell in time does so later.
+//! - **Limits.** Nobody joins a conversation that has `max_members`, or becomes a member of more than
+//!   `max_conversations_per_user` conversations; see [`StoreLimits`]. What is refused for a limit changes nothing, for anybody
 //!   named in it. Where nothing has to change, for a direct conversation that exists and a member who joins again, no limit counts.
 //!   A conversation that is full is so for everybody, whatever else they are in.
 //! - **Order of members** is that of joining; the first ones in the order in which they were given.
