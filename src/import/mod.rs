@@ -62,6 +62,11 @@ pub(crate) enum ImportError {
 impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Source(SqliteOpenError::Locked { path }) => write!(
+                f,
+                "another server has this database open, or another import ({} is locked); stop it, then import",
+                path.display()
+            ),
             Self::Source(error) => write!(f, "the source: {error}"),
             Self::Target(error) => error.fmt(f),
             Self::NotEmpty => f.write_str(

@@ -149,6 +149,11 @@ impl Room {
         self.sequencer.waiting_since()
     }
 
+    /// The store's log reaches up to here, of which nobody may tell: another node wrote it.
+    pub fn handle_head(&mut self, head: Seq, now: Moment) {
+        self.sequencer.handle_head(head, now);
+    }
+
     /// Something may have been committed of which nobody will tell.
     pub fn handle_doubt(&mut self, now: Moment) {
         self.sequencer.handle_doubt(now);
@@ -332,10 +337,11 @@ impl Room {
         !self.reads.is_empty()
     }
 
-    /// Remembers when a member went offline.
+    /// Remembers when a member went offline, unless they were seen later on another node.
     pub fn handle_last_seen(&mut self, user: &str, at: UnixMillis) {
         if let Some(&index) = self.by_user.get(user) {
-            self.members[index].last_seen_at = Some(at);
+            let member = &mut self.members[index];
+            member.last_seen_at = member.last_seen_at.max(Some(at));
         }
     }
 

@@ -79,6 +79,14 @@ impl Sequencer {
         self.waiting_since = if self.newest > self.head { Some(now) } else { self.waiting_since.filter(|_| self.is_in_doubt()) };
     }
 
+    /// The store's log reaches up to here. Of what is missing somebody may tell yet; else the store is read, as for any gap.
+    pub fn handle_head(&mut self, head: Seq, now: Moment) {
+        if head > self.newest {
+            self.newest = head;
+            self.waiting_since.get_or_insert(now);
+        }
+    }
+
     /// Something may have been committed of which nobody will tell: the store must be asked.
     pub fn handle_doubt(&mut self, now: Moment) {
         self.doubt = Doubt::Raised;
@@ -164,6 +172,24 @@ mod tests {
         sequencer.handle_event(event(1), now, |_| released += 1);
         assert_eq!(released, MAX_EARLY + 1);
         assert!(sequencer.waiting_since().is_some(), "what was dropped is still missing");
+    }
+
+    #[test]
+    fn a_head_that_is_not_reached_is_a_gap_until_its_events_come() {
+        let timeout = Duration::from_millis(200);
+        let mut sequencer = Sequencer::new(Seq::new(3).expect("small"));
+        for known in 1..=3 {
+            sequencer.handle_head(Seq::new(known).expect("small"), Moment::from_millis(1));
+        }
+        assert_eq!(sequencer.waiting_since(), None);
+        sequencer.handle_head(Seq::new(5).expect("small"), Moment::from_millis(10));
+        assert_eq!(sequencer.next_read(Moment::from_millis(209), timeout), None);
+        sequencer.handle_event(event(4), Moment::from_millis(100), |_| ());
+        assert_eq!(sequencer.next_read(Moment::from_millis(299), timeout), None, "there is progress");
+        assert_eq!(sequencer.next_read(Moment::from_millis(300), timeout), Seq::new(4).ok());
+        sequencer.handle_event(event(5), Moment::from_millis(301), |_| ());
+        sequencer.handle_read_end(ReadEnd::Head, Moment::from_millis(302));
+        assert_eq!(sequencer.waiting_since(), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!   may or may not have happened; asking again with the same client message id tells.
 //! - **Order.** In each conversation `seq` is dense from 1, assigned in the commit; callbacks of committed writes to one
 //!   conversation are called in the order of their `seq`. Writes to one conversation are committed in the order of the calls.
+//!   A joining by code, which names no conversation, comes after what was called before it, and before what is called after its
+//!   callback: a store may look the code up first.
 //! - **Idempotency.** A message with the sender's client message id that is already in the conversation is not stored again,
 //!   for ever: the callback gets the stored message with `duplicate` set, or [`StoreError::Conflict`] when content or
 //!   `reply_to` differ.
@@ -18,6 +20,8 @@
 //!   computed in O(1) for each conversation. A conversation's first members start with `read_seq` 0. Sending moves no mark.
 //! - **Names.** A member's name is the one last given to [`Store::put_user`], or their id. An event keeps the name of its time:
 //!   the given one in a message and in `MemberJoined`, the member's in `MemberLeft`.
+//! - **Last visits.** When a member was last online is the latest time given to [`Store::put_last_seen`], in whatever order: nodes
+//!   tell of the same user, and one that could not tell in time does so later.
 //! - **Limits.** Nobody joins a conversation that has `max_members`, or becomes a member of more than
 //!   `max_conversations_per_user` conversations; see [`StoreLimits`]. What is refused for a limit changes nothing, for anybody
 //!   named in it. Where nothing has to change, for a direct conversation that exists and a member who joins again, no limit counts.
@@ -286,7 +290,7 @@ pub trait Store: Send + Sync {
     /// Remembers a user's name. Best effort in time, durable like any write. `Err`: `Unavailable`.
     fn put_user(&self, user: UserId, name: Arc<str>, done: Done<()>);
 
-    /// Remembers when users were last online. `Err`: `Unavailable`.
+    /// Remembers when users were last online, unless a later time is known. `Err`: `Unavailable`.
     fn put_last_seen(&self, users: Vec<(UserId, UnixMillis)>, done: Done<()>);
 
     /// Everything a room needs, with up to `recent` events, in one consistent read. `Err`: `NotFound`, `Unavailable`.

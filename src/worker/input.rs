@@ -11,6 +11,7 @@ use crate::rooms::RoomSnapshot;
 use crate::store::{Appended, ConversationPage, Joined, Left, MessagePage, MessageRange, ReadMark, StoreError};
 
 use super::context::Admission;
+use super::unsaved::Refused;
 
 /// Names a connection of one worker; a later connection in the same place has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,6 +168,8 @@ pub(crate) enum SessionInput {
     GroupJoined(Asker, IpAddr, Result<Joined, StoreError>),
     /// The store has created a conversation, or could not.
     Created(Asker, Result<crate::store::Created, StoreError>),
+    /// The store did not take something that nobody waits for.
+    Unsaved(Refused),
 }
 
 /// A place in a room's audience, and the reply that comes before the first live event.

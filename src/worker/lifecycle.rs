@@ -147,7 +147,7 @@ impl Sessions {
         }
         user.name = Some(Arc::clone(&identity.name));
         let (user, name) = (identity.user.clone(), Arc::clone(&identity.name));
-        context.shared.store.put_user(user.clone(), Arc::clone(&name), Box::new(log_failure));
+        self.put_name(user.clone(), Arc::clone(&name), context);
         tell_everybody(&PresenceChange::Named { user, name }, context);
     }
 
@@ -283,13 +283,6 @@ impl Sessions {
 pub(super) fn tell_everybody(change: &PresenceChange, context: &mut Context) {
     for worker in 0..context.mailboxes.len() {
         context.send(worker, Input::Presence(change.clone()));
-    }
-}
-
-/// For writes that nobody waits for.
-pub(super) fn log_failure(result: Result<(), crate::store::StoreError>) {
-    if let Err(error) = result {
-        tracing::warn!(?error, "the store did not take a user's name or last visit");
     }
 }
 

@@ -31,6 +31,7 @@ mod shard;
 #[cfg(test)]
 mod simulation;
 mod sweep;
+mod unsaved;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -17,6 +17,7 @@ use super::context::Context;
 use super::input::{Activity, ConnectionKey, PresenceRoom, RoomInput, SessionInput, Subscription, weight};
 use super::outgoing::{Outgoing, push, push_owed};
 use super::poller::{Interest, Poller};
+use super::unsaved::Unsaved;
 
 /// A user who is at home here, while they have a connection or a bucket that is not full.
 #[derive(Default)]
@@ -57,6 +58,7 @@ pub(super) struct Sessions {
     pub(super) is_draining: bool,
     pub(super) presence_stamp: u64,
     pub(super) announcements: Announcements,
+    pub(super) unsaved: Unsaved,
 }
 
 impl Sessions {
@@ -82,6 +84,7 @@ impl Sessions {
             is_draining: false,
             presence_stamp: 0,
             announcements: Announcements::default(),
+            unsaved: Unsaved::default(),
         })
     }
 
@@ -121,6 +124,7 @@ impl Sessions {
             SessionInput::ConversationsLoaded(asker, result) => self.handle_conversations_loaded(&asker, result, context),
             SessionInput::GroupJoined(asker, address, result) => self.handle_group_joined(asker, address, result, context),
             SessionInput::Created(asker, result) => self.handle_created(asker, result, context),
+            SessionInput::Unsaved(refused) => self.handle_unsaved(refused),
         }
     }
 

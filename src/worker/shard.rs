@@ -222,11 +222,21 @@ impl Shard {
         entry.in_flight -= 1;
         let mark = match result {
             Ok(mark) => mark,
-            Err(error) => return context.refuse_by_store(asker, error),
+            Err(error) => {
+                if error == StoreError::NotFound {
+                    // They are a member here, and left on another node.
+                    entry.room.handle_doubt(context.now);
+                    self.note_due(conversation);
+                }
+                return context.refuse_by_store(asker, error);
+            }
         };
+        entry.room.handle_head(mark.head, context.now);
         if mark.moved {
             entry.room.handle_read(&asker.user, mark);
             entry.tell_reads_if_time(context);
+        }
+        if mark.moved || entry.room.waiting_since().is_some() {
             self.note_due(conversation);
         }
         context.reply(asker, |out| {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::protocol::frame::push_ping;
 use crate::protocol::limits::OFF_TIME;
 use crate::protocol::{CloseCode, UnixMillis, encode};
+use crate::store::StoreError;
 
 use super::connection::{Connection, Phase};
 use super::context::Context;
 use super::input::ConnectionKey;
-use super::lifecycle::log_failure;
 use super::outgoing::push;
 use super::sessions::Sessions;
 
@@ -45,6 +45,7 @@ impl Sessions {
             !user.connections.is_empty() || !is_idle
         });
         context.metrics().users.set(self.users.len() as u64);
+        self.offer_unsaved(context);
     }
 
     /// Takes users offline whose grace is over.
@@ -57,7 +58,7 @@ impl Sessions {
             gone.push((user, last_seen_at));
         }
         if !gone.is_empty() {
-            context.shared.store.put_last_seen(gone, Box::new(log_failure));
+            self.put_visits(gone, context);
         }
     }
 
@@ -115,6 +116,12 @@ impl Sessions {
     pub(super) fn leave_presence(&self, context: &Context) {
         let online: Vec<_> = self.presence.online().map(|user| (user.clone(), context.wall)).collect();
         if !online.is_empty() {
+            // There is no later in which to offer them again.
+            let log_failure = |result: Result<(), StoreError>| {
+                if let Err(error) = result {
+                    tracing::warn!(?error, "the store did not take when users were last online");
+                }
+            };
             context.shared.store.put_last_seen(online, Box::new(log_failure));
         }
     }

@@ -13,38 +13,38 @@ use crate::support::{Client, Server, direct, group, history, join, list, number,
 const USERS: [&str; 4] = ["ada", "bob", "cyd", "dan"];
 
 /// A SQLite database with its data directory, and a schema to import it into.
-struct Move {
-    directory: TempDir,
-    schema: String,
+pub(crate) struct Move {
+    pub(crate) directory: TempDir,
+    pub(crate) schema: String,
 }
 
 impl Move {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: TempDir::new().expect("a temporary directory"), schema: fresh_schema() }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
     /// A server on the SQLite file of that name.
-    async fn on_sqlite(&self, file: &str) -> Server {
+    pub(crate) async fn on_sqlite(&self, file: &str) -> Server {
         let database = format!("sqlite:{}", self.path(file));
         Server::start(&[("--database", &database), ("--data", &self.path("data"))]).await
     }
 
     /// A server on the schema, with the same data directory.
-    async fn on_postgres(&self) -> Server {
+    pub(crate) async fn on_postgres(&self) -> Server {
         let flags = [("--database", shared_url()), ("--database-schema", &self.schema), ("--data", &self.path("data"))];
         Server::start(&flags).await
     }
 
-    fn arguments(&self, file: &str) -> Vec<String> {
+    pub(crate) fn arguments(&self, file: &str) -> Vec<String> {
         let source = format!("sqlite:{}", self.path(file));
         ["import", &source, "--database", shared_url(), "--database-schema", &self.schema].map(str::to_owned).to_vec()
     }
 
-    async fn import(&self, file: &str, more: &[&str]) -> Output {
+    pub(crate) async fn import(&self, file: &str, more: &[&str]) -> Output {
         let arguments = self.arguments(file);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
         run_to_exit(&arguments).await
@@ -61,7 +61,7 @@ impl Move {
     }
 }
 
-fn output(output: &Output) -> (Option<i32>, String) {
+pub(crate) fn output(output: &Output) -> (Option<i32>, String) {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains(password()), "the password is told: {text}");
     (output.status.code(), text)
@@ -73,21 +73,21 @@ fn password() -> &'static str {
 }
 
 #[track_caller]
-fn assert_imported(result: &Output) {
+pub(crate) fn assert_imported(result: &Output) {
     let (code, text) = output(result);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("everything was read back and compared") && text.contains("invite.key"), "{text}");
 }
 
 #[track_caller]
-fn assert_fails(result: &Output, problem: &str) {
+pub(crate) fn assert_fails(result: &Output, problem: &str) {
     let (code, text) = output(result);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains(problem), "{problem:?} is not in {text}");
 }
 
 /// A connection beside the server, to look and meddle.
-async fn beside(schema: &str) -> tokio_postgres::Client {
+pub(crate) async fn beside(schema: &str) -> tokio_postgres::Client {
     let url = format!("{}?sslmode=disable", shared_url());
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("the cluster runs");
     tokio::spawn(connection);
@@ -317,14 +317,14 @@ async fn many_messages(it: &Move) {
     server.terminate();
 }
 
-fn start_import(it: &Move) -> Child {
+pub(crate) fn start_import(it: &Move) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
     command.args(it.arguments("chat.db")).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the binary starts")
 }
 
 /// Polls until `sql` counts `count`.
-async fn until(client: &tokio_postgres::Client, what: &str, sql: &str, count: i64) {
+pub(crate) async fn until(client: &tokio_postgres::Client, what: &str, sql: &str, count: i64) {
     within(what, async {
         while client.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0) != count {
             tokio::task::yield_now().await;

@@ -440,8 +440,16 @@ pub(crate) fn last_seen_is_remembered(open: Open) {
     see(&[("ann", 10), ("bob", 11)]);
     see(&[("ann", 12)]);
     subject.put_user("ann", "Ann");
+    // What is told late does not move it back, nor does what is told with it.
+    see(&[("bob", 3)]);
+    see(&[("ann", 12), ("ann", 2)]);
+    for told in [&[("bob", 4), ("cyd", 0)][..], &[("bob", 11)], &[("bob", 10)]] {
+        see(told);
+    }
     let seen: Vec<_> = subject.room(conversation, 0).members.into_iter().map(|member| member.last_seen_at).collect();
-    assert_eq!(seen, [Some(UnixMillis::new(12)), Some(UnixMillis::new(11)), None]);
+    assert_eq!(seen, [12, 11, 0].map(|at| Some(UnixMillis::new(at))));
+    let unseen = subject.group(&["dan"]);
+    assert_eq!(subject.room(unseen, 0).members[0].last_seen_at, None);
 }
 
 pub(crate) fn reads_see_what_was_acknowledged(open: Open) {

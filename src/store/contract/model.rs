@@ -161,7 +161,8 @@ impl Model {
 
     pub(crate) fn put_last_seen(&mut self, seen: &[(UserId, UnixMillis)]) {
         for (user, at) in seen {
-            self.users.entry(user.clone()).or_default().1 = Some(*at);
+            let (_, latest) = self.users.entry(user.clone()).or_default();
+            *latest = (*latest).max(Some(*at));
         }
     }
 

@@ -122,8 +122,16 @@ impl Write {
     }
 
     /// Whether it depends on one conversation and nothing else, so that its order with such writes is promised. A joining depends
-    /// on the user's other conversations too, unless they have room in any order of it and the leavings under way.
+    /// on the user's other conversations too, unless they have room in any order of it and the leavings under way. And while one
+    /// is under way, no order with later writes to its conversation is promised.
     fn is_ordered(&self, model: &Model, pending: &[(Pending, Written, Self)]) -> bool {
+        let conversation = self.conversation(model);
+        let is_joined = |(_, _, write): &(Pending, Written, Self)| {
+            matches!(write, Self::Join(..)) && write.conversation(model) == conversation
+        };
+        if pending.iter().any(is_joined) {
+            return false;
+        }
         match self {
             Self::Append(_) | Self::Mark(..) | Self::Leave(..) => true,
             Self::Join(_, user, ..) => {
@@ -131,6 +139,17 @@ impl Write {
                 model.has_room(user, 1 + pending.iter().filter(leaves).count())
             }
             Self::Create(_) | Self::PutUser(..) | Self::PutLastSeen(_) => false,
+        }
+    }
+
+    /// The conversation that it is about, if it is one and there is one.
+    fn conversation(&self, model: &Model) -> Option<ConversationId> {
+        match self {
+            Self::Append(message) => Some(message.conversation),
+            Self::Mark(id, ..) | Self::Leave(id, ..) => Some(*id),
+            Self::Create(new) => Some(new.id),
+            Self::Join(invite, ..) => model.conversations.iter().find(|it| it.new.invite == Some(*invite)).map(|it| it.new.id),
+            Self::PutUser(..) | Self::PutLastSeen(_) => None,
         }
     }
 

@@ -348,7 +348,8 @@ impl Store for MemoryStore {
     fn put_last_seen(&self, users: Vec<(UserId, UnixMillis)>, done: Done<()>) {
         let mut state = self.lock();
         for (user, at) in users {
-            state.users.entry(user).or_default().last_seen_at = Some(at);
+            let row = state.users.entry(user).or_default();
+            row.last_seen_at = row.last_seen_at.max(Some(at));
         }
         self.finish(state, done, Ok(()));
     }

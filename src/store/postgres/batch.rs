@@ -7,6 +7,7 @@ use super::super::{NewMessage, StoreLimits};
 use super::append::{APPEND, Appends};
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError};
+use super::import;
 use super::members::{self, CREATE, JOIN, LEAVE, MARK};
 use super::pipeline::{self, Step};
 use super::plan::Phase;
@@ -52,9 +53,13 @@ impl WriterLink {
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
         let all = [LOCK_CONVERSATIONS, LOCK_USERS, APPEND, MARK, CREATE, JOIN, LEAVE];
-        let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
-        let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
-        let prepared = prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
+        let prepare = async {
+            import::keep_out(&link.client, connector.schema()).await?;
+            let prepared = pipeline::all(all.iter().map(|sql| link.client.prepare(sql))).await;
+            let prepared: Result<Vec<Statement>, _> = prepared.into_iter().collect();
+            prepared.map_err(|error| PostgresOpenError::Schema(error.into()))
+        };
+        let prepared = connector.within("preparing statements", prepare).await?;
         let Ok([lock_conversations, lock_users, append, mark, create, join, leave]) = <[Statement; 7]>::try_from(prepared) else {
             unreachable!("as many as were asked for")
         };
@@ -100,10 +105,10 @@ impl WriterLink {
             match write {
                 Write::Append(..) | Write::MarkRead(..) => {}
                 Write::Create(new, _) => users.extend(&new.members),
-                Write::Join(joining) => users.push(&joining.user),
+                Write::Join(_, joining) => users.push(&joining.user),
                 Write::Leave(_, user, ..) => users.push(user),
             }
-            conversations.extend(write.conversation());
+            conversations.push(write.conversation());
         }
         conversations.sort_unstable();
         conversations.dedup();
@@ -142,7 +147,7 @@ impl<'a> Request<'a> {
                 let message = |place: &usize| -> Option<&'a NewMessage> {
                     match &writes[*place] {
                         Write::Append(new, _) => Some(new),
-                        Write::MarkRead(..) | Write::Create(..) | Write::Join(_) | Write::Leave(..) => None,
+                        Write::MarkRead(..) | Write::Create(..) | Write::Join(..) | Write::Leave(..) => None,
                     }
                 };
                 Self::Appends(places, Appends::new(places.iter().filter_map(message).collect()))
@@ -150,7 +155,7 @@ impl<'a> Request<'a> {
             Phase::Marks(places) => {
                 let mark = |place: &usize| match &writes[*place] {
                     Write::MarkRead(id, user, seq, _) => Some((*id, user, *seq)),
-                    Write::Append(..) | Write::Create(..) | Write::Join(_) | Write::Leave(..) => None,
+                    Write::Append(..) | Write::Create(..) | Write::Join(..) | Write::Leave(..) => None,
                 };
                 Self::Marks(places, places.iter().filter_map(mark).collect())
             }
@@ -163,10 +168,8 @@ impl<'a> Request<'a> {
             Self::Appends(_, appends) => Step::Prepared(&statements.append, appends.values()),
             Self::Marks(_, marks) => Step::Prepared(&statements.mark, members::mark_values(marks, asked_before)),
             Self::Alone(_, Write::Create(new, _)) => Step::Prepared(&statements.create, members::create_values(new, limits)),
-            Self::Alone(_, Write::Join(joining)) => {
-                let id = joining.conversation.get().copied().flatten();
-                let id = id.expect("only a joining with a conversation is planned");
-                Step::Prepared(&statements.join, members::join_values(id, joining, limits, asked_before))
+            Self::Alone(_, Write::Join(id, joining)) => {
+                Step::Prepared(&statements.join, members::join_values(*id, joining, limits, asked_before))
             }
             Self::Alone(_, Write::Leave(id, user, at, _)) => {
                 Step::Prepared(&statements.leave, members::leave_values(*id, user, *at, asked_before))
@@ -187,10 +190,7 @@ impl<'a> Request<'a> {
             Self::Alone(place, write) => {
                 let outcome = match write {
                     Write::Create(..) => Outcome::Create(members::create_outcome(rows)?),
-                    Write::Join(joining) => {
-                        let id = joining.conversation.get().copied().flatten();
-                        Outcome::Join(members::join_outcome(rows, id.ok_or(super::error::NOT_FOUND)?, joining)?)
-                    }
+                    Write::Join(id, joining) => Outcome::Join(members::join_outcome(rows, *id, joining)?),
                     Write::Leave(id, user, at, _) => Outcome::Leave(members::leave_outcome(rows, (*id, user, *at))?),
                     Write::Append(..) | Write::MarkRead(..) => unreachable!("these have phases of their own"),
                 };

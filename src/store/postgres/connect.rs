@@ -1,5 +1,6 @@
 //! One connection: how it is opened, set up and looked at before anything relies on it.
 
+use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::DatabaseServer;
+use super::super::{DatabaseServer, SchemaName};
 use super::error::PostgresOpenError;
 use super::tls;
 
@@ -26,6 +27,7 @@ pub(super) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
     setup: String,
+    schema: SchemaName,
     allow_unsafe: bool,
     timeout: Duration,
 }
@@ -48,6 +50,7 @@ impl Connector {
             config,
             tls: tls::connector(server.url.tls())?,
             setup: setup(server),
+            schema: server.schema.clone(),
             allow_unsafe: server.allow_unsafe,
             timeout: server.timeout,
         })
@@ -78,6 +81,21 @@ impl Connector {
     pub(super) async fn set_up(&self, client: &Client) -> Result<(), PostgresOpenError> {
         client.batch_execute(&self.setup).await.map_err(|error| PostgresOpenError::Connect(error.into()))?;
         self.look(client).await
+    }
+
+    /// The schema in which statements run.
+    pub(super) fn schema(&self) -> &SchemaName {
+        &self.schema
+    }
+
+    /// Waits for what comes after connecting, on a server that may have fallen silent: for longer than it takes PostgreSQL itself to
+    /// end a statement.
+    pub(super) async fn within<T, E: From<PostgresOpenError>>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        timeout(2 * self.timeout, work).await.unwrap_or_else(|_| Err(PostgresOpenError::Timeout(what).into()))
     }
 
     /// How long an attempt to connect again may take that follows one of so long: a slow network gets as much time as at the start.

@@ -34,8 +34,10 @@ pub enum PostgresOpenError {
         /// The last one that is known here.
         known: i32,
     },
-    /// Something is imported into the schema.
+    /// An import into the schema is not finished.
     Importing,
+    /// One is going on.
+    ImportRunning,
     /// The file with the trusted authorities cannot be used.
     Roots {
         /// Which, or the system's.
@@ -76,6 +78,9 @@ impl fmt::Display for PostgresOpenError {
             Self::Importing => f.write_str(
                 "an import into this schema is not finished: run `parlor import` with the same source again, or drop the schema",
             ),
+            Self::ImportRunning => f.write_str(
+                "an import into this schema is going on: start the server when it has finished, or name another schema",
+            ),
             Self::Roots { path: Some(path), problem } => {
                 write!(f, "the certificates in {} cannot be used: {problem}; check sslrootcert", path.display())
             }
@@ -111,6 +116,11 @@ impl PostgresError {
             Some("08" | "25") => Verdict::Lost,
             _ => Verdict::Failed,
         }
+    }
+
+    /// The code that PostgreSQL gave, if it was PostgreSQL.
+    pub(super) fn code(&self) -> Option<&SqlState> {
+        self.0.code()
     }
 
     /// Whether it only says that an earlier statement of the transaction failed.

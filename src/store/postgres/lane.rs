@@ -38,8 +38,10 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// How long an attempt to connect again may take at first: one that began while the server was away must not delay those after its
 /// return. An attempt that takes longer is followed by more patient ones, up to `--database-timeout`.
 pub(super) const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// Everything works again within five seconds of the return of a server that is as fast as that.
-const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < 5_000);
+/// Within this of the server's return everything works again.
+pub(super) const RECOVERY: Duration = Duration::from_secs(5);
+/// An attempt that began while the server was away and comes to nothing, a pause, and there is still time to connect.
+const _: () = assert!(MAX_PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < RECOVERY.as_millis());
 /// How often a transaction is tried that PostgreSQL rolled back for the sake of another one, and a write alone whose connections are lost.
 pub(super) const MAX_TRIES: usize = 4;
 /// Losses of the connection after which a batch is halved: one may be anybody's, two are likely its own.
@@ -84,7 +86,6 @@ impl LaneQueue {
 /// Owns a connection and the writes that are next.
 pub(super) struct Lane {
     index: usize,
-    lanes: usize,
     queue: mpsc::Receiver<Write>,
     /// Of the writes in the queue.
     bytes: Arc<AtomicUsize>,
@@ -100,7 +101,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(
-        (index, lanes): (usize, usize),
+        index: usize,
         connector: Connector,
         limits: StoreLimits,
         commit_times: Arc<Histogram>,
@@ -109,7 +110,7 @@ impl Lane {
         let (sender, queue) = mpsc::channel(MAX_QUEUED);
         let (bytes, is_up) = (Arc::default(), Arc::new(AtomicBool::new(true)));
         let way_in = LaneQueue { sender, bytes: Arc::clone(&bytes), is_up: Arc::clone(&is_up) };
-        (Self { index, lanes, queue, bytes, is_up, pending: VecDeque::new(), connector, limits, commit_times, patience }, way_in)
+        (Self { index, queue, bytes, is_up, pending: VecDeque::new(), connector, limits, commit_times, patience }, way_in)
     }
 
     /// Writes until the queue is closed and empty.
@@ -137,49 +138,31 @@ impl Lane {
 
     /// The writes that are next, at least one; `None` when there will be no more. Cancel-safe: what was taken stays pending.
     async fn next_batch(&mut self) -> Option<Vec<Write>> {
-        loop {
-            if self.pending.is_empty() {
-                let mut taken = Vec::new();
-                if self.queue.recv_many(&mut taken, MAX_BATCH).await == 0 {
-                    return None;
-                }
-                self.note_taken(&taken);
-                self.pending.extend(taken);
+        if self.pending.is_empty() {
+            let mut taken = Vec::new();
+            if self.queue.recv_many(&mut taken, MAX_BATCH).await == 0 {
+                return None;
             }
-            while self.pending.len() < MAX_BATCH
-                && let Ok(write) = self.queue.try_recv()
-            {
-                self.note_taken(std::slice::from_ref(&write));
-                self.pending.push_back(write);
-            }
-            if let Some(Write::Join(joining)) = self.pending.front() {
-                joining.conversation.wait().await;
-            }
-            let batch = self.compose();
-            if !batch.is_empty() {
-                return Some(batch);
-            }
+            self.note_taken(&taken);
+            self.pending.extend(taken);
         }
+        while self.pending.len() < MAX_BATCH
+            && let Ok(write) = self.queue.try_recv()
+        {
+            self.note_taken(std::slice::from_ref(&write));
+            self.pending.push_back(write);
+        }
+        Some(self.compose())
     }
 
     fn note_taken(&self, writes: &[Write]) {
         self.bytes.fetch_sub(writes.iter().map(Write::bytes).sum(), Ordering::Relaxed);
     }
 
-    /// Moves from the pending writes what makes a batch. Joinings of other lanes' conversations are passed by.
+    /// Moves from the pending writes, of which there are some, what makes a batch.
     fn compose(&mut self) -> Vec<Write> {
         let (mut batch, mut bytes) = (Vec::with_capacity(self.pending.len()), 0);
         while let Some(next) = self.pending.front() {
-            if let Write::Join(joining) = next {
-                match joining.conversation.get() {
-                    None => break,
-                    Some(Some(conversation)) if lane_of(*conversation, self.lanes) == self.index => {}
-                    Some(_) => {
-                        self.pending.pop_front();
-                        continue;
-                    }
-                }
-            }
             bytes += next.bytes();
             if !batch.is_empty() && bytes > MAX_BATCH_BYTES {
                 break;
@@ -234,7 +217,11 @@ impl Lane {
     }
 
     async fn attempt(&self, link: &WriterLink, piece: &Piece) -> Result<Vec<(usize, Outcome)>, Verdict> {
-        let (phases, _) = Plan::of(&piece.writes);
+        let (phases, planned) = Plan::of(&piece.writes);
+        if planned < piece.writes.len() {
+            // A part of a batch may need more phases than all of it did; its halves, or theirs, do not.
+            return Err(Verdict::Bad);
+        }
         let begin = Instant::now();
         let running = link.run(&piece.writes, &phases, self.limits, piece.deadline.is_some());
         let Ok(result) = timeout(self.patience, running).await else {
@@ -355,7 +342,7 @@ impl Piece {
         let mut conversations: Vec<_> = self.writes.iter().map(Write::conversation).collect();
         conversations.sort_unstable();
         conversations.dedup();
-        let middle = conversations.get(conversations.len() / 2).copied().flatten();
+        let middle = conversations[conversations.len() / 2];
         self.tries = 0;
         let (writes, second) = std::mem::take(&mut self.writes).into_iter().partition(|write| write.conversation() < middle);
         self.writes = writes;

@@ -24,7 +24,7 @@ pub(super) async fn migrate(connector: &Connector, schema: &SchemaName) -> Resul
     let mut link = connector.connect().await?;
     let runner = embedded::migrations::runner();
     let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
-    let found = version(&link.client, schema).await?;
+    let found = connector.within("reading the schema's version", version(&link.client, schema)).await?;
     if found > known {
         return Err(PostgresOpenError::Newer { found, known });
     }

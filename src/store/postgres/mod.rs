@@ -37,7 +37,7 @@ use self::connect::Connector;
 use self::lane::{Lane, LaneQueue, lane_of};
 use self::reads::Reads;
 use self::side::{Side, SideLink};
-use self::write::{Joining, Lookup, Reply, Write};
+use self::write::{Joining, Reply, Write};
 use super::{
     Appended, ConversationCursor, ConversationPage, ConversationView, Created, DatabaseServer, Done, InviteHash, Joined, Left,
     MessagePage, MessageRange, Migrated, NewConversation, NewMessage, ReadMark, RoomSnapshot, Store, StoreError, StoreLimits,
@@ -143,15 +143,14 @@ async fn open(server: &DatabaseServer, limits: StoreLimits, tasks: &mut JoinSet<
     let (mut lanes, commit_times) = (Vec::with_capacity(server.writers), Arc::default());
     for index in 0..server.writers {
         let link = WriterLink::open(&connector).await?;
-        let place = (index, server.writers);
-        let (lane, queue) = Lane::new(place, connector.clone(), limits, Arc::clone(&commit_times), patience);
+        let (lane, queue) = Lane::new(index, connector.clone(), limits, Arc::clone(&commit_times), patience);
         tasks.spawn_local(lane.run(link));
         lanes.push(queue);
     }
     let (side, queue) = side::queue();
     let link = SideLink::open(&connector).await?;
-    let epoch = link.epoch().await?;
-    tasks.spawn_local(side::run(connector.clone(), link, queue, patience));
+    let epoch = connector.within("reading the epoch", link.epoch()).await?;
+    tasks.spawn_local(side::run(connector.clone(), link, queue, lanes.clone(), patience));
     let reads = Reads::new(&connector, server.connections, server.timeout);
     Ok(Opened { epoch, lanes, commit_times, side, reads })
 }
@@ -186,11 +185,7 @@ impl Store for PostgresStore {
     }
 
     fn join_by_invite(&self, invite: InviteHash, user: UserId, name: Arc<str>, at: UnixMillis, done: Done<Joined>) {
-        let joining = Arc::new(Joining::new(invite, user, name, at, done));
-        for lane in &self.lanes {
-            lane.push(Write::Join(Arc::clone(&joining)));
-        }
-        self.beside(Side::Lookup(Lookup::new(joining)));
+        self.beside(Side::Join(Joining { invite, user, name, at, reply: Reply::new(done) }));
     }
 
     fn leave(&self, conversation: ConversationId, user: UserId, at: UnixMillis, done: Done<Left>) {

@@ -38,13 +38,12 @@ impl<'a> Plan<'a> {
     }
 
     fn add(&mut self, place: usize, write: &'a Write) -> bool {
-        // A joining without a conversation is no write to any.
-        let Some(conversation) = write.conversation() else { return true };
+        let conversation = write.conversation();
         let first = self.last.get(&conversation).copied().unwrap_or(0);
         let index = match write {
             Write::Append(..) => self.place_append(first),
             Write::MarkRead(_, user, ..) => self.place_mark(first, conversation, user),
-            Write::Create(..) | Write::Join(_) | Write::Leave(..) => self.phases.len(),
+            Write::Create(..) | Write::Join(..) | Write::Leave(..) => self.phases.len(),
         };
         if index == self.phases.len() {
             if index == MAX_PHASES {
@@ -53,7 +52,7 @@ impl<'a> Plan<'a> {
             self.phases.push(match write {
                 Write::Append(..) => Phase::Appends(Vec::new()),
                 Write::MarkRead(..) => Phase::Marks(Vec::new()),
-                Write::Create(..) | Write::Join(_) | Write::Leave(..) => Phase::Alone(place),
+                Write::Create(..) | Write::Join(..) | Write::Leave(..) => Phase::Alone(place),
             });
         }
         match &mut self.phases[index] {

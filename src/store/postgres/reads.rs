@@ -160,7 +160,7 @@ impl Reads {
             pool,
             runtime: Handle::current(),
             places: Arc::new(Semaphore::new(MAX_READS)),
-            patience: 2 * waits,
+            patience: waits,
             is_failing: Arc::default(),
         }
     }

@@ -10,13 +10,13 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use super::super::InviteHash;
+use super::super::{InviteHash, StoreError};
 use super::connect::{Connector, Link};
 use super::error::{PostgresError, PostgresOpenError, ReadError, Verdict};
 use super::import;
-use super::lane::{MAX_TRIES, RECONNECT_PATIENCE};
+use super::lane::{LaneQueue, MAX_TRIES, RECONNECT_PATIENCE, RECOVERY, lane_of};
 use super::rows::{self, integer};
-use super::write::{Lookup, Reply};
+use super::write::{Joining, Reply, Write};
 use crate::protocol::{ConversationId, UnixMillis, UserId};
 
 /// Most of what waits here. Logins and last-seen times come in bursts.
@@ -25,12 +25,15 @@ const MAX_QUEUED: usize = 16_384;
 const MAX_ROUND: usize = 1_024;
 /// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
+/// As for the lanes.
+const _: () = assert!(PAUSE.as_millis() + RECONNECT_PATIENCE.as_millis() < RECOVERY.as_millis());
 
 /// Sorted by id, as all locks of users are taken.
 pub(super) const PUT_NAMES: &str = "INSERT INTO users (id, name) SELECT * FROM unnest($1::text[], $2::text[])
     ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE users.name IS DISTINCT FROM excluded.name";
 pub(super) const PUT_LAST_SEEN: &str = "INSERT INTO users (id, last_seen_at) SELECT * FROM unnest($1::text[], $2::bigint[])
-    ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at";
+    ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at
+    WHERE users.last_seen_at IS NULL OR users.last_seen_at < excluded.last_seen_at";
 pub(super) const CHECK: &str = "UPDATE meta SET value = '' WHERE key = 'checked'";
 
 /// Finds the conversations of invite codes.
@@ -38,7 +41,8 @@ pub(super) const FIND_INVITES: &str = "SELECT invite, id FROM conversations WHER
 
 /// What is done here. Dropping it refuses it.
 pub(super) enum Side {
-    Lookup(Lookup),
+    /// Its conversation is looked up, and then it is a write to that.
+    Join(Joining),
     PutUser(UserId, Arc<str>, Reply<()>),
     PutLastSeen(Vec<(UserId, UnixMillis)>, Reply<()>),
     Check(Reply<()>),
@@ -57,15 +61,19 @@ impl SideLink {
     pub(super) async fn open(connector: &Connector) -> Result<Self, PostgresOpenError> {
         let link = connector.connect().await?;
         let client = &link.client;
-        import::expect_finished(client).await?;
-        let prepared = tokio::try_join!(
-            client.prepare(FIND_INVITES),
-            client.prepare(PUT_NAMES),
-            client.prepare(PUT_LAST_SEEN),
-            client.prepare(CHECK)
-        );
-        let (find_invites, put_names, put_last_seen, check) =
-            prepared.map_err(|error| PostgresOpenError::Schema(error.into()))?;
+        let prepare = async {
+            import::keep_out(client, connector.schema()).await?;
+            import::expect_finished(client).await?;
+            let prepared = tokio::try_join!(
+                client.prepare(FIND_INVITES),
+                client.prepare(PUT_NAMES),
+                client.prepare(PUT_LAST_SEEN),
+                client.prepare(CHECK)
+            );
+            prepared.map_err(|error| PostgresOpenError::Schema(error.into()))
+        };
+        let prepared = connector.within("preparing statements", prepare).await?;
+        let (find_invites, put_names, put_last_seen, check) = prepared;
         Ok(Self { link, find_invites, put_names, put_last_seen, check })
     }
 
@@ -94,8 +102,14 @@ pub(super) fn queue() -> (mpsc::Sender<Side>, mpsc::Receiver<Side>) {
     mpsc::channel(MAX_QUEUED)
 }
 
-/// Works until the queue is closed and empty.
-pub(super) async fn run(connector: Connector, link: SideLink, mut queue: mpsc::Receiver<Side>, patience: Duration) {
+/// Works until the queue is closed and empty. What was looked up goes to the lanes.
+pub(super) async fn run(
+    connector: Connector,
+    link: SideLink,
+    mut queue: mpsc::Receiver<Side>,
+    lanes: Vec<LaneQueue>,
+    patience: Duration,
+) {
     let mut link = Some(link);
     let mut taken = Vec::new();
     loop {
@@ -114,7 +128,7 @@ pub(super) async fn run(connector: Connector, link: SideLink, mut queue: mpsc::R
         if count == 0 {
             return;
         }
-        match timeout(patience, round(&open, std::mem::take(&mut taken))).await {
+        match timeout(patience, round(&open, &lanes, std::mem::take(&mut taken))).await {
             Ok(true) => link = Some(open),
             Ok(false) => {}
             Err(_) => tracing::error!("PostgreSQL does not answer; a connection is given up"),
@@ -151,18 +165,22 @@ async fn reconnect(connector: &Connector, queue: &mut mpsc::Receiver<Side>) -> O
     }
 }
 
-/// One round of what was taken: the lookups first, since lanes may wait for them. Says whether the connection is of use still.
-async fn round(link: &SideLink, taken: Vec<Side>) -> bool {
-    let (mut lookups, mut names, mut seen, mut checks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+/// One round of what was taken: the lookups first, which are not all there is to a joining. Says whether the connection is of use
+/// still.
+async fn round(link: &SideLink, lanes: &[LaneQueue], taken: Vec<Side>) -> bool {
+    let (mut joinings, mut names, mut seen, mut checks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for one in taken {
         match one {
-            Side::Lookup(lookup) => lookups.push(lookup),
+            Side::Join(joining) => joinings.push(joining),
             Side::PutUser(user, name, reply) => names.push((user, name, reply)),
             Side::PutLastSeen(users, reply) => seen.push((users, reply)),
             Side::Check(reply) => checks.push(reply),
         }
     }
-    look_up(link, lookups).await && put_names(link, names).await && put_last_seen(link, seen).await && check(link, checks).await
+    look_up(link, lanes, joinings).await
+        && put_names(link, names).await
+        && put_last_seen(link, seen).await
+        && check(link, checks).await
 }
 
 /// Logs a failure and says whether the connection is of use still.
@@ -174,14 +192,19 @@ fn survives(error: &PostgresError, what: &'static str) -> bool {
     }
 }
 
-async fn look_up(link: &SideLink, lookups: Vec<Lookup>) -> bool {
-    if lookups.is_empty() {
+async fn look_up(link: &SideLink, lanes: &[LaneQueue], joinings: Vec<Joining>) -> bool {
+    if joinings.is_empty() {
         return true;
     }
-    let invites: Vec<_> = lookups.iter().map(Lookup::invite).collect();
+    let invites: Vec<_> = joinings.iter().map(|joining| &joining.invite).collect();
     match find_invites(&link.link.client, &link.find_invites, &invites).await {
         Ok(found) => {
-            lookups.into_iter().zip(found).for_each(|(lookup, conversation)| lookup.found(conversation));
+            for (joining, conversation) in joinings.into_iter().zip(found) {
+                match conversation {
+                    Some(id) => lanes[lane_of(id, lanes.len())].push(Write::Join(id, joining)),
+                    None => joining.reply.send(Err(StoreError::NotFound)),
+                }
+            }
             true
         }
         Err(ReadError::Postgres(error)) => survives(&error, "looking up invite codes"),
@@ -245,8 +268,11 @@ async fn store_names(link: &SideLink, names: &[Name]) -> Result<(), PostgresErro
 }
 
 async fn put_last_seen(link: &SideLink, seen: Vec<Seen>) -> bool {
-    let all = seen.iter().flat_map(|(users, _)| users);
-    let latest: BTreeMap<&str, i64> = all.map(|(user, at)| (user.as_str(), integer(at.get()))).collect();
+    let mut latest: BTreeMap<&str, i64> = BTreeMap::new();
+    for (user, at) in seen.iter().flat_map(|(users, _)| users) {
+        let (at, latest) = (integer(at.get()), latest.entry(user.as_str()).or_default());
+        *latest = at.max(*latest);
+    }
     let (users, times): (Vec<&str>, Vec<i64>) = latest.into_iter().unzip();
     if !users.is_empty()
         && let Err(error) = link.execute(&link.put_last_seen, &[&users, &times]).await

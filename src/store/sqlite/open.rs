@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,28 @@ pub enum SqliteOpenError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// There is no file, where one is only to be read.
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file, or what is of that name, is no SQLite database.
+    NoDatabase {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is a SQLite database, and not a server's.
+    Foreign {
+        /// Which.
+        path: PathBuf,
     },
     /// Another process has it open.
     Locked {
@@ -75,6 +98,22 @@ impl fmt::Display for SqliteOpenError {
                 "cannot open {}: {source}; the directory must exist and the server must be allowed to write in it",
                 path.display()
             ),
+            Self::Missing { path } => {
+                write!(f, "there is no file {}; name the server's database, which is parlor.db in its --data", path.display())
+            }
+            Self::Unreadable { path, source } => {
+                write!(f, "cannot read {}: {source}; run this as a user who may, or on a copy", path.display())
+            }
+            Self::NoDatabase { path } => write!(
+                f,
+                "{} is no SQLite database; name the server's database, which is the file parlor.db in its --data",
+                path.display()
+            ),
+            Self::Foreign { path } => write!(
+                f,
+                "{} is a SQLite database, but not one of this server; name the server's, which is parlor.db in its --data",
+                path.display()
+            ),
             Self::Locked { path } => write!(
                 f,
                 "another server has this database open ({} is locked); stop it, or give this one a database of its own with --data",
@@ -111,10 +150,11 @@ impl fmt::Display for SqliteOpenError {
 impl std::error::Error for SqliteOpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File { source, .. } => Some(source),
+            Self::File { source, .. } | Self::Unreadable { source, .. } => Some(source),
             Self::Schema(source) => Some(source),
             Self::Sqlite(source) => Some(source),
-            Self::Locked { .. } | Self::Setting { .. } | Self::Version { .. } | Self::Journal | Self::Random => None,
+            Self::Missing { .. } | Self::NoDatabase { .. } | Self::Foreign { .. } | Self::Locked { .. } => None,
+            Self::Setting { .. } | Self::Version { .. } | Self::Journal | Self::Random => None,
         }
     }
 }
@@ -166,13 +206,66 @@ fn migrate(writer: &mut Connection) -> Result<Migrated, SqliteOpenError> {
 
 /// The database for somebody who only reads it while no server has it open. Nothing in it is changed, not even its version.
 pub(super) fn open_to_read(path: &Path, busy_timeout: Duration) -> Result<(Connection, File), SqliteOpenError> {
-    // The lock file of a database that is not there would be left behind.
-    std::fs::metadata(path).map_err(|source| SqliteOpenError::File { path: path.to_owned(), source })?;
+    // Looked at without the lock first, whose file would be left beside what is no database of ours.
+    expect_database(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if with_suffix(path, "-wal").exists() {
+        expect_known(&Connection::open_with_flags(path, flags)?, path)?;
+    } else {
+        // All of it is in this file, and SQLite makes no others for it.
+        expect_known(&Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)?, path)?;
+    }
     let lock = lock(path)?;
     let reader = open_reader(path, busy_timeout)?;
+    // A server may have had it until now, and changed it.
+    expect_known(&reader, path)?;
+    Ok((reader, lock))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// SQLite's name for a file that nobody changes (<https://www.sqlite.org/uri.html>).
+fn immutable(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(byte.into()),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}
+
+/// Refuses what is no SQLite database by its first bytes (SQLite's file format, section 1.3), so that SQLite leaves nothing beside it.
+fn expect_database(path: &Path) -> Result<(), SqliteOpenError> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let owned = || path.to_owned();
+    let mut begin = [0; MAGIC.len()];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut begin)) {
+        Ok(()) if begin == *MAGIC => Ok(()),
+        Ok(()) => Err(SqliteOpenError::NoDatabase { path: owned() }),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::NotFound => SqliteOpenError::Missing { path: owned() },
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::IsADirectory => SqliteOpenError::NoDatabase { path: owned() },
+            _ => SqliteOpenError::Unreadable { path: owned(), source: error },
+        }),
+    }
+}
+
+/// Refuses what is not a server's database of this version.
+fn expect_known(reader: &Connection, path: &Path) -> Result<(), SqliteOpenError> {
+    let ours = "SELECT count(*) = 2 FROM sqlite_master WHERE type = 'table' AND name IN ('meta', 'refinery_schema_history')";
+    if !reader.query_row(ours, [], |row| row.get(0))? {
+        return Err(SqliteOpenError::Foreign { path: path.to_owned() });
+    }
     let known = known_version();
     let found = reader.query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))?;
-    if found == known { Ok((reader, lock)) } else { Err(SqliteOpenError::Version { found, known }) }
+    if found == known { Ok(()) } else { Err(SqliteOpenError::Version { found, known }) }
 }
 
 /// The newest version of the schema.
@@ -200,9 +293,7 @@ fn configure(connection: &Connection, busy_timeout: Duration) -> Result<(), rusq
 /// Takes the lock that keeps a second server out. The lock file stays when the server stops: removing it would let two servers
 /// lock two files of the same name.
 fn lock(path: &Path) -> Result<File, SqliteOpenError> {
-    let mut name = OsString::from(path);
-    name.push(".lock");
-    let path = PathBuf::from(name);
+    let path = with_suffix(path, ".lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
     let file = file.map_err(|source| SqliteOpenError::File { path: path.clone(), source })?;
     match file.try_lock() {

@@ -175,8 +175,30 @@ fn an_export_is_the_same_however_much_is_folded() {
 #[test]
 fn an_export_leaves_nothing_behind_and_refuses_what_it_cannot_read() {
     let (directory, path) = directory();
-    assert!(matches!(SqliteExport::open(&path).err(), Some(SqliteOpenError::File { .. })));
-    assert_eq!(std::fs::read_dir(directory.path()).expect("listed").count(), 0);
+    let files = || {
+        let names = std::fs::read_dir(directory.path()).expect("listed").map(|entry| entry.expect("listed").file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(matches!(SqliteExport::open(&path).err(), Some(SqliteOpenError::Missing { .. })));
+    assert!(files().is_empty());
+    let other = |name: &str| directory.path().join(name);
+    std::fs::create_dir(other("directory")).expect("made");
+    for (name, content) in [("empty", ""), ("short", "SQLite"), ("text", "SQLite format 2, or whatever it is")] {
+        std::fs::write(other(name), content).expect("written");
+    }
+    for mode in ["delete", "wal"] {
+        let foreign = Connection::open(other(mode)).expect("opens");
+        foreign.pragma_update(None, "journal_mode", mode).expect("changed");
+        foreign.execute_batch("CREATE TABLE meta (key)").expect("made");
+    }
+    let before = files();
+    for name in ["directory", "empty", "short", "text"] {
+        assert!(matches!(SqliteExport::open(&other(name)).err(), Some(SqliteOpenError::NoDatabase { .. })), "{name}");
+    }
+    for mode in ["delete", "wal"] {
+        assert!(matches!(SqliteExport::open(&other(mode)).err(), Some(SqliteOpenError::Foreign { .. })), "{mode}");
+    }
+    assert_eq!(files(), before, "nothing is left beside them");
     let store = open(&path);
     assert!(matches!(SqliteExport::open(&path).err(), Some(SqliteOpenError::Locked { .. })));
     drop(store);

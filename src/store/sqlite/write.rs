@@ -252,7 +252,8 @@ impl Transaction<'_> {
     pub(super) fn put_last_seen(&self, users: &[(UserId, UnixMillis)]) -> Result<(), Failure> {
         let mut upsert = self.connection.prepare_cached(
             "INSERT INTO users (id, last_seen_at) VALUES (?1, ?2)
-             ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at",
+             ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at
+             WHERE last_seen_at IS NULL OR last_seen_at < excluded.last_seen_at",
         )?;
         for (user, at) in users {
             upsert.execute(params![user.as_str(), integer(at.get())])?;

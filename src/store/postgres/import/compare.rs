@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::pipeline;
 use super::super::rows::{self, digest_column, integer, log_columns, period_column};
-use super::{PostgresImport, PostgresImportError, meta};
+use super::{PostgresImport, PostgresImportError, meta, prepare, query, query_one};
 use crate::protocol::{ConversationId, Seq, UserId};
 use crate::store::message_of;
 use crate::store::transfer::{Checksum, ConversationRow, Fingerprint, LogRow, MemberRow, Summing, UserRow, log_digest};
@@ -38,6 +38,26 @@ const LOG: &str = concat!(
 const USERS: &str = "SELECT id, name, last_seen_at FROM users
     WHERE id > $1 AND (name IS NOT NULL OR last_seen_at IS NOT NULL) ORDER BY id LIMIT $2";
 
+/// Conversations whose rows are counted together, and users.
+const COUNTED_CONVERSATIONS: i64 = 100;
+const COUNTED_USERS: i64 = 1_000;
+
+/// From one conversation's number on: where the range ends, and how much is in it. The last one has no end.
+const COUNT_BY_CONVERSATION: &str = "
+    WITH page AS (SELECT number FROM conversations WHERE number > $1 ORDER BY number LIMIT $2),
+         bounds AS (SELECT count(*) AS found, CASE WHEN count(*) < $2 THEN 9223372036854775807 ELSE max(number) END AS last FROM page)
+    SELECT last, found, (SELECT count(*) FROM members WHERE conversation > $1 AND conversation <= last),
+           (SELECT count(*) FROM log WHERE conversation > $1 AND conversation <= last)
+    FROM bounds";
+
+/// The same by users, who are known by their ids. The last of all characters is behind every id.
+const COUNT_BY_USER: &str = "
+    WITH page AS (SELECT id, conversations FROM users WHERE id > $1 ORDER BY id LIMIT $2),
+         bounds AS (SELECT CASE WHEN count(*) < $2 THEN NULL ELSE max(id) END AS last FROM page)
+    SELECT last, (SELECT count(*) FROM memberships WHERE \"user\" > $1 AND \"user\" <= coalesce(last, chr(1114111))),
+           (SELECT count(*) FROM page WHERE conversations <> (SELECT count(*) FROM memberships m WHERE m.\"user\" = page.id))
+    FROM bounds";
+
 /// The statements of a comparison, prepared.
 pub(crate) struct Compare {
     conversations: Statement,
@@ -61,10 +81,8 @@ pub(crate) struct Counts {
 impl PostgresImport {
     /// Prepares what the other methods here need.
     pub(crate) fn prepare_compare(&self) -> Result<Compare, PostgresImportError> {
-        let client = &self.link.client;
         let all = [CONVERSATIONS, MEMBERS, LOG, USERS];
-        let prepared = self.runtime.block_on(pipeline::all(all.iter().map(|sql| client.prepare(sql))));
-        let prepared: Vec<Statement> = prepared.into_iter().collect::<Result<_, _>>()?;
+        let prepared = self.runtime.block_on(prepare(&self.link.client, &all))?;
         let Ok([conversations, members, log, users]) = <[Statement; 4]>::try_from(prepared) else {
             unreachable!("as many as were asked for")
         };
@@ -95,27 +113,38 @@ impl PostgresImport {
 
     /// Counts all rows.
     pub(crate) fn counts(&self) -> Result<Counts, PostgresImportError> {
-        let sql = "SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM members), (SELECT count(*) FROM log),
-                          (SELECT count(*) FROM memberships),
-                          (SELECT count(*) FROM users u
-                           WHERE u.conversations <> (SELECT count(*) FROM memberships m WHERE m.\"user\" = u.id))";
-        let row = self.runtime.block_on(self.link.client.query_one(sql, &[]))?;
-        Ok(Counts {
-            conversations: rows::number(&row, 0)?,
-            members: rows::number(&row, 1)?,
-            events: rows::number(&row, 2)?,
-            memberships: rows::number(&row, 3)?,
-            miscounted_users: rows::number(&row, 4)?,
-        })
+        self.runtime.block_on(counts(&self.link.client))
     }
 
     /// The ids of conversations behind `after`, ascending.
     pub(crate) fn ids_after(&self, after: Option<ConversationId>) -> Result<Vec<ConversationId>, PostgresImportError> {
         let sql = "SELECT id FROM conversations WHERE id > $1 OR $1 IS NULL ORDER BY id LIMIT $2";
         let after: Option<Uuid> = after.map(|id| rows::uuid(id.as_bytes()));
-        let found = self.runtime.block_on(self.link.client.query(sql, &[&after, &PAGE_ROWS]))?;
+        let found = self.runtime.block_on(query(&self.link.client, sql, &[&after, &PAGE_ROWS]))?;
         Ok(found.iter().map(|row| rows::conversation_id(row, 0)).collect::<Result<_, _>>()?)
     }
+}
+
+/// Counts in ranges, so that no statement takes longer on a larger store. Together the ranges are everything, whatever is in the
+/// tables.
+async fn counts(client: &Client) -> Result<Counts, PostgresImportError> {
+    let mut counts = Counts { conversations: 0, members: 0, memberships: 0, events: 0, miscounted_users: 0 };
+    let mut after = i64::MIN;
+    while after < i64::MAX {
+        let row = query_one(client, COUNT_BY_CONVERSATION, &[&after, &COUNTED_CONVERSATIONS]).await?;
+        after = row.try_get(0)?;
+        counts.conversations += rows::number(&row, 1)?;
+        counts.members += rows::number(&row, 2)?;
+        counts.events += rows::number(&row, 3)?;
+    }
+    let mut after = Some(String::new());
+    while let Some(user) = after {
+        let row = query_one(client, COUNT_BY_USER, &[&user, &COUNTED_USERS]).await?;
+        after = row.try_get(0)?;
+        counts.memberships += rows::number(&row, 1)?;
+        counts.miscounted_users += rows::number(&row, 2)?;
+    }
+    Ok(counts)
 }
 
 async fn fingerprints(
@@ -124,7 +153,7 @@ async fn fingerprints(
     ids: &[ConversationId],
 ) -> Result<HashMap<ConversationId, Fingerprint>, PostgresImportError> {
     let uuids: Vec<Uuid> = ids.iter().map(|id| rows::uuid(id.as_bytes())).collect();
-    let found = client.query(&compare.conversations, &[&uuids]).await?;
+    let found = query(client, &compare.conversations, &[&uuids]).await?;
     // All at once, so that they share round trips.
     let fingerprints = pipeline::all(found.iter().map(|row| fingerprint(client, compare, row))).await;
     fingerprints.into_iter().collect()
@@ -171,7 +200,7 @@ fn is_last(rows: &[Row]) -> bool {
 async fn members(client: &Client, statement: &Statement, number: i64) -> Result<Checksum, PostgresImportError> {
     let (mut summing, mut after) = (Summing::new(), -1);
     loop {
-        let page = client.query(statement, &[&number, &after, &PAGE_ROWS]).await?;
+        let page = query(client, statement, &[&number, &after, &PAGE_ROWS]).await?;
         for row in &page {
             let member = MemberRow {
                 user: rows::user(row, 0)?,
@@ -198,7 +227,7 @@ async fn members(client: &Client, statement: &Statement, number: i64) -> Result<
 async fn log(client: &Client, statement: &Statement, number: i64, id: ConversationId) -> Result<Checksum, PostgresImportError> {
     let (mut summing, mut after) = (Summing::new(), Seq::ZERO);
     loop {
-        let page = client.query(statement, &[&number, &integer(after.get()), &PAGE_ROWS]).await?;
+        let page = query(client, statement, &[&number, &integer(after.get()), &PAGE_ROWS]).await?;
         for row in &page {
             let event = rows::event(row, 0, id)?.ok_or(PostgresImportError::Corrupt("seq"))?;
             after = event.seq();
@@ -217,7 +246,7 @@ async fn log(client: &Client, statement: &Statement, number: i64, id: Conversati
 async fn users_checksum(client: &Client, statement: &Statement) -> Result<Checksum, PostgresImportError> {
     let (mut summing, mut after) = (Summing::new(), None::<UserId>);
     loop {
-        let page = client.query(statement, &[&after.as_ref().map_or("", |user| user.as_str()), &PAGE_ROWS]).await?;
+        let page = query(client, statement, &[&after.as_ref().map_or("", |user| user.as_str()), &PAGE_ROWS]).await?;
         for row in &page {
             let seen: Option<i64> = row.try_get(2)?;
             let user = UserRow {

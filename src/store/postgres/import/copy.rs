@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::pipeline::{self, Step, Values};
 use super::super::rows::{digest_column, id_time_column, integer, kind_column, period_column, role_column, uuid};
-use super::{PostgresImport, PostgresImportError};
+use super::{PATIENCE, PostgresImport, PostgresImportError, answered, prepare};
 use crate::protocol::{ConversationId, LogEvent, MessageId};
 use crate::store::message_of;
 use crate::store::transfer::{ConversationRow, LogRow, MemberRow, Position, Row, UserRow, log_digest};
@@ -77,10 +77,8 @@ struct Batch<'a> {
 impl PostgresImport {
     /// Prepares what [`Self::write`] needs.
     pub(crate) fn prepare_copy(&self) -> Result<Copy, PostgresImportError> {
-        let client = &self.link.client;
         let all = [USERS, CONVERSATIONS, MEMBERS, COUNTS, LOG, POSITION];
-        let prepared = self.runtime.block_on(pipeline::all(all.iter().map(|sql| client.prepare(sql))));
-        let prepared: Vec<Statement> = prepared.into_iter().collect::<Result<_, _>>()?;
+        let prepared = self.runtime.block_on(prepare(&self.link.client, &all))?;
         let Ok([users, conversations, members, counts, log, position]) = <[Statement; 6]>::try_from(prepared) else {
             unreachable!("as many as were asked for")
         };
@@ -89,7 +87,7 @@ impl PostgresImport {
 
     /// Writes `rows`, and that the copy has come to `position`: all of it, synced, or nothing.
     pub(crate) fn write(&self, copy: &Copy, rows: &[Row], position: &Position) -> Result<(), PostgresImportError> {
-        Ok(self.runtime.block_on(write(&self.link.client, copy, rows, position))?)
+        self.runtime.block_on(answered(PATIENCE, write(&self.link.client, copy, rows, position)))
     }
 }
 

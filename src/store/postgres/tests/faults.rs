@@ -1,14 +1,12 @@
 //! What happens when the connection or the server goes, or a row cannot be stored.
 
-use std::io::{Read, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::super::super::contract::{at_seq, call, fresh_message, group, outcome, start, text, text_as, user};
 use super::super::super::{MessageRange, NewMessage};
+use super::proxy::Proxy;
 use super::*;
 use crate::protocol::{LogEvent, Role};
 
@@ -25,100 +23,12 @@ pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Stands between a store and its server, and can keep the server's answers back.
-pub(super) struct Proxy {
-    address: SocketAddr,
-    state: Arc<ProxyState>,
-}
-
-#[derive(Default)]
-struct ProxyState {
-    swallows: AtomicBool,
-    /// What cuts a connection that sends it.
-    poison: Mutex<Option<&'static str>>,
-    open: Mutex<Vec<TcpStream>>,
-}
-
-impl Proxy {
-    fn new(url: &str) -> (Self, String) {
-        let (before, rest) = url.split_once('@').unwrap();
-        let (target, after) = rest.split_once('/').unwrap();
-        let target: SocketAddr = target.parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(ProxyState::default());
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                // A server that is down is so for the client too.
-                let Ok(server) = TcpStream::connect(target) else { continue };
-                for (from, to, is_answer) in [(&client, &server, false), (&server, &client, true)] {
-                    let (from, to, state) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&shared));
-                    std::thread::spawn(move || state.forward(from, to, is_answer));
-                }
-                shared.open.lock().unwrap().extend([client, server]);
-            }
-        });
-        (Self { address, state }, format!("{before}@{address}/{after}"))
-    }
-
-    /// Has the server's answers disappear from now on.
-    pub(super) fn swallow(&self) {
-        self.state.swallows.store(true, Ordering::SeqCst);
-    }
-
-    /// Has answers come through again.
-    fn pass(&self) {
-        self.state.swallows.store(false, Ordering::SeqCst);
-    }
-
-    /// Cuts every connection; those to come work.
-    pub(super) fn cut(&self) {
-        for stream in self.state.open.lock().unwrap().drain(..) {
-            stream.shutdown(Shutdown::Both).ok();
-        }
-        self.pass();
-    }
-}
-
-impl ProxyState {
-    fn forward(&self, mut from: TcpStream, mut to: TcpStream, is_answer: bool) {
-        let mut buffer = [0; 16 * 1024];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            if is_answer && self.swallows.load(Ordering::SeqCst) {
-                continue;
-            }
-            if !is_answer && self.is_poisoned(&buffer[..count]) {
-                from.shutdown(Shutdown::Both).ok();
-                break;
-            }
-            if to.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        to.shutdown(Shutdown::Both).ok();
-    }
-
-    fn is_poisoned(&self, bytes: &[u8]) -> bool {
-        let poison = *self.poison.lock().unwrap();
-        poison.is_some_and(|poison| bytes.windows(poison.len()).any(|part| part == poison.as_bytes()))
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.cut();
-        // The listening thread ends with the process.
-        let _ = self.address;
-    }
-}
-
 /// A store whose answers can be lost, and a look at what it has stored.
 pub(super) fn behind_a_proxy() -> (Proxy, PostgresStore, Beside) {
     behind_a_proxy_for(Duration::from_secs(20))
 }
 
-fn behind_a_proxy_for(timeout: Duration) -> (Proxy, PostgresStore, Beside) {
+pub(super) fn behind_a_proxy_for(timeout: Duration) -> (Proxy, PostgresStore, Beside) {
     let server = DatabaseServer { timeout, ..server_at(shared_url()) };
     let (proxy, url) = Proxy::new(shared_url());
     let through = DatabaseServer { url: ServerUrl::parse(&format!("{url}?sslmode=disable")).unwrap(), ..server.clone() };
@@ -266,7 +176,7 @@ fn a_write_that_always_costs_the_connection_is_refused_alone() {
     const POISON: &str = "the end of every connection";
     let (proxy, store, beside) = behind_a_proxy();
     let conversation = call(|done| store.create_conversation(group(&["ann", "bob"], None), done)).unwrap().conversation;
-    *proxy.state.poison.lock().unwrap() = Some(POISON);
+    proxy.cut_at(POISON);
     // All of them in one batch.
     beside.run("BEGIN; SELECT FROM conversations FOR UPDATE");
     let first = start(|done| store.append_message(text(conversation, "ann", "first"), done));

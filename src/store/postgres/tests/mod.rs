@@ -2,11 +2,15 @@
 
 #[path = "../../../../tests/it/support/cluster.rs"]
 mod cluster;
+mod connections;
 mod explain;
 mod faults;
 mod nodes;
+mod order;
 mod pages;
 mod plans;
+mod proxy;
+mod recovery;
 mod repeats;
 mod safety;
 

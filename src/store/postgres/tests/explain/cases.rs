@@ -5,7 +5,7 @@ use super::super::super::batch::{LOCK_CONVERSATIONS, LOCK_USERS};
 use super::super::super::members::{CREATE, JOIN, LEAVE, MARK};
 use super::super::super::reads::{EVENTS, MESSAGES_AFTER, MESSAGES_BEFORE, PAGE, ROOM, ROOM_MEMBERS, ROOM_RECENT, VIEW};
 use super::super::super::side::{CHECK, FIND_INVITES, PUT_LAST_SEEN, PUT_NAMES};
-use super::content::{BURST, Content, LARGE, LARGE_MEMBERS};
+use super::content::{BURST, Content, EVENT_INTERVAL, EVENTS_IN_A_ROW, LARGE, LARGE_MEMBERS};
 
 /// One statement with its values.
 pub(super) struct Case {
@@ -28,6 +28,8 @@ fn case(name: &str, sql: &'static str, values: String, (rows, page): (u64, u64))
 const LISTED: u64 = 31;
 /// Messages on a page, and one more.
 const READ: u64 = 51;
+/// Membership events among so many messages.
+const PASSED: u64 = READ / (EVENT_INTERVAL - 1) + 1;
 const RECENT: u64 = 64;
 const EVENTS_AT_ONCE: u64 = 500;
 /// Writes in one statement.
@@ -48,6 +50,8 @@ fn lists(content: &Content) -> Vec<Case> {
     let first = |who: &str| format!("'{who}', {FIRST_PAGE}, {LISTED}, 9223372036854775807");
     let middle = content.conversations / 2;
     let (at, id, period) = (content.active_at(middle), content.id(middle), content.period(middle));
+    let burst = content.middle_of_burst();
+    let (burst, burst_period) = (format!("{}, {}", content.active_at(burst), content.id(burst)), content.period(burst));
     // A tenth of the smaller store holds no more than half a page behind the middle.
     let some = (LISTED - 1).min(content.conversations / 4 - 1);
     vec![
@@ -57,15 +61,27 @@ fn lists(content: &Content) -> Vec<Case> {
         case("PAGE, of one conversation", PAGE, first("user-301"), (1, LISTED)),
         case("PAGE, of 40 large conversations", PAGE, first("crowd"), (LISTED, LISTED + LARGE)),
         case("PAGE, of 200 conversations active at once", PAGE, first("burst"), (LISTED, LISTED + BURST)),
+        case(
+            "PAGE, in the middle of these",
+            PAGE,
+            format!("'burst', {burst}, {LISTED}, {burst_period}"),
+            (LISTED, LISTED + BURST),
+        ),
     ]
 }
 
 fn logs(content: &Content) -> Vec<Case> {
-    let (id, middle) = (content.id(1), content.deepest() / 2);
-    let read = (READ, READ);
+    let (id, middle) = (content.id(1), content.middle());
+    let read = (READ, READ + PASSED);
+    let read_over_events = (READ, READ + PASSED + EVENTS_IN_A_ROW);
     vec![
         case("MESSAGES_BEFORE, the newest", MESSAGES_BEFORE, format!("{id}, 'user-2', 9223372036854775807, {READ}"), read),
-        case("MESSAGES_BEFORE, in the middle", MESSAGES_BEFORE, format!("{id}, 'user-2', {middle}, {READ}"), read),
+        case(
+            "MESSAGES_BEFORE, behind 100 membership events",
+            MESSAGES_BEFORE,
+            format!("{id}, 'user-2', {middle}, {READ}"),
+            read_over_events,
+        ),
         case("MESSAGES_AFTER, the oldest", MESSAGES_AFTER, format!("{id}, 'user-2', 0, {READ}"), read),
         case("MESSAGES_AFTER, in the middle", MESSAGES_AFTER, format!("{id}, 'user-2', {middle}, {READ}"), read),
         case("EVENTS, in the middle", EVENTS, format!("{id}, {middle}, {EVENTS_AT_ONCE}"), (EVENTS_AT_ONCE, EVENTS_AT_ONCE)),
