@@ -10,7 +10,7 @@ import { entryOf, Log } from './log.js';
 const TYPING_EVERY_MS = 3000;
 /** After the last key. */
 const TYPING_ENDS_MS = 5000;
-/** Before a join is asked for again that the server could not answer, where it does not say how long. */
+/** Before a join is asked for again that the server did not answer. */
 const JOIN_AGAIN_MS = 2000;
 
 /** @typedef {'closed' | 'opening' | 'open' | 'left'} ConversationState */
@@ -35,7 +35,7 @@ export class Conversation {
   /** @type {ConversationState} */
   #state = 'closed';
   #wanted = false;
-  #limit = 50;
+  #limit = 1;
   /** @type {Map<string, Member>} */
   #members = new Map();
   /** Who types, and when that ends by itself. @type {Map<string, Task>} */
@@ -144,8 +144,8 @@ export class Conversation {
    * @returns {Promise<void>}
    */
   open({ limit = 50 } = {}) {
+    this.#limit = Math.max(this.#limit, limit);
     if (this.#state === 'open') return Promise.resolve();
-    this.#limit = limit;
     this.#wanted = true;
     return this._join();
   }
@@ -256,7 +256,7 @@ export class Conversation {
     try {
       while (this.#mark > this.readSeq) {
         const mark = this.#mark;
-        const { seq, unreadCount } = await this.#core.patiently('mark_read', { conversationId: this.id, seq: mark });
+        const { seq, unreadCount } = await this.#core.request('mark_read', { conversationId: this.id, seq: mark });
         if (mark === this.#mark) this.#mark = seq;
         // What came meanwhile is in the log, but perhaps not in the answer.
         this.#patch({ readSeq: Math.max(seq, this.readSeq), unreadCount: this.#unreadAfter(this.#mark) ?? unreadCount });
