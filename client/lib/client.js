@@ -66,7 +66,6 @@ export class ChatClient {
         this.#emit('state', status);
       },
       ready: (reply) => this.#ready(reply),
-      up: () => this.#up(),
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
       event: (type, payload) => this.#event(type, payload),
       error: (error) => this.#emit('error', error),
@@ -243,17 +242,13 @@ export class ChatClient {
     return conversation;
   }
 
-  /** Logged in. @param {AuthReply} reply */
+  /** Connected: everything is to be as it was. @param {AuthReply} reply */
   #ready({ user, epoch }) {
     if (this.user && this.user.id !== user.id) throw new Error('a token of another user');
     Object.assign(this, { user });
     if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
     this.#epoch = epoch;
     this.#core.adopt(user.id);
-  }
-
-  /** Connected: everything is to be as it was. */
-  #up() {
     this.#reload();
     for (const conversation of this.#sorted()) conversation._up();
     this.#core.pump();
