@@ -61,10 +61,10 @@ const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { 
 /**
  * @param {Options} options
  * @param {Timing} timing
- * @param {Environment} environment
  * @param {Handlers} on
  */
-export function createConnection(options, { now, after, cancel, random }, { window, document, ticker: start = startTicker }, on) {
+export function createConnection(options, { now, after, cancel, random }, on) {
+  const { window, document, ticker: start = startTicker } = /** @type {Environment} */ (options.environment ?? globalThis);
   const backoff = createBackoff(random);
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
@@ -190,8 +190,8 @@ export function createConnection(options, { now, after, cancel, random }, { wind
       const { signal } = (asked = new AbortController());
       try {
         const given = await options.getToken({ reason, signal });
-        if (given && typeof given === 'string') return given;
-        throw new TypeError('no token');
+        if (given) return given;
+        throw 'no token';
       } finally {
         if (!signal.aborted) asking = null;
       }
