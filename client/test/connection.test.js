@@ -494,6 +494,20 @@ test('close while it connects rejects whoever waits, at every step', async () =>
   }
 });
 
+test('it can be closed by whoever hears of its state, whichever that is', async () => {
+  for (const at of ['connecting', 'connected', 'reconnecting']) {
+    const { timers, server, client } = setup();
+    const alice = client('alice');
+    alice.on('state', ({ state }) => state === at && alice.close());
+    const result = outcome(alice.connect());
+    await timers.advance(1000);
+    server.socket?.lost();
+    await timers.advance(60_000);
+    assert.deepEqual([alice.state, timers.pending], ['closed', 0], at);
+    assert.equal(result.state, at === 'reconnecting' ? 'resolved' : 'rejected', at);
+  }
+});
+
 test('close and connect at once is a fresh start', async () => {
   const { timers, server, connected } = setup();
   const asked = [];
