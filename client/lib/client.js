@@ -1,0 +1,303 @@
+/** The client: conversations and messages on a connection. */
+
+/** @import { AuthReply, ClientEvents, Entry, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
+/** @import { Connection } from './connection.js' */
+/** @import { Outbox } from './outbox.js' */
+/** @import { Timing } from './timing.js' */
+import { createConnection } from './connection.js';
+import { Conversation } from './conversation.js';
+import { NOTHING } from './defer.js';
+import { createOutbox } from './outbox.js';
+import { createTiming } from './timing.js';
+
+/** Conversations that are joined side by side. */
+const JOINED_AT_ONCE = 4;
+/**
+ * What conversations need of their client.
+ *
+ * @typedef {Timing & Connection & Outbox & {
+ *   self: () => string | undefined,
+ *   write: (draft: { conversationId: string, content: string, replyTo?: string }) => Promise<Message>,
+ *   inTurn: (join: () => Promise<unknown>) => Promise<unknown>,
+ *   changed: (conversation: Conversation) => void,
+ *   message: (conversation: Conversation, message: LogMessage) => void,
+ * }} Core `self`: one's own user id.
+ */
+
+/** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
+
+/** 128 bits at random. `randomUUID` would want a secure context. */
+const anyId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+
+export class ChatClient {
+  /** @readonly @type {State} */
+  state = 'idle';
+  /** @readonly @type {Reason} Why it is not, or was last not connected. */
+  reason = null;
+  /** @readonly @type {number | null} When the next attempt is due, in milliseconds since 1970; `null` while one is under way. */
+  retryAt = null;
+  /** @readonly @type {User | null} Oneself, known from the first login on. */
+  user = null;
+
+  /** @type {Core} */
+  #core;
+  #epoch = '';
+  /** @type {Map<string, Conversation>} */
+  #conversations = new Map();
+  /** @type {readonly Conversation[] | null} */
+  #list = null;
+  /** Where the next page begins; `undefined`: nothing was loaded; `null`: there is none. @type {string | null | undefined} */
+  #cursor;
+  #loading = false;
+  /** @type {Set<[event: string, listener: (payload: unknown) => void]>} */
+  #listeners = new Set();
+  #changing = false;
+
+  /** @param {Options} options */
+  constructor(options) {
+    const timing = createTiming(options);
+    /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
+    const joins = Array(JOINED_AT_ONCE).fill(null);
+    const connection = createConnection(options, timing, {
+      state: (status) => {
+        Object.assign(this, status);
+        this.#emit('state', status);
+      },
+      ready: (reply) => this.#ready(reply),
+      down: () => this.#conversations.forEach((conversation) => conversation._down()),
+      event: (type, payload) => this.#event(type, payload),
+      error: (error) => this.#emit('error', error),
+    });
+    this.#core = {
+      ...timing,
+      ...connection,
+      ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._refresh(message)),
+      self: () => this.user?.id,
+      write: (draft) =>
+        this.#core.send({
+          kind: 'message',
+          status: 'pending',
+          clientMessageId: (options.randomId ?? anyId)(),
+          createdAt: new Date(timing.now()).toISOString(),
+          senderId: this.user?.id ?? '',
+          senderName: this.user?.name ?? '',
+          ...draft,
+        }),
+      inTurn: async (join) => {
+        // The answers are long, so that a server takes only so many; and it takes only so many in a second.
+        const before = joins.shift();
+        const mine = (async () => {
+          await before;
+          return join();
+        })();
+        joins.push(mine.catch(NOTHING));
+        return mine;
+      },
+      changed: (conversation) => {
+        this.#list = null;
+        this.#emit('conversation', { conversation });
+        this.#emit('list', undefined);
+      },
+      message: (conversation, message) => this.#emit('message', { conversation, message }),
+    };
+  }
+
+  /** What the server told of its own. */
+  get limits() {
+    return this.user && this.#core.limits();
+  }
+
+  /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
+  get list() {
+    return (this.#list ??= this.#sorted().filter(({ kind, state }) => kind && state !== 'left'));
+  }
+
+  #sorted() {
+    return [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
+  }
+
+  get hasMoreConversations() {
+    return Boolean(this.#cursor);
+  }
+
+  /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
+  connect() {
+    return this.#core.connect();
+  }
+
+  /** Does not wait for the next attempt. */
+  retry() {
+    this.#core.retry();
+  }
+
+  /** Ends it. Messages that are not sent stay in the storage, if there is one. */
+  close() {
+    this.#core.close();
+  }
+
+  /**
+   * @template {keyof ClientEvents} E
+   * @param {E} event
+   * @param {(payload: ClientEvents[E]) => void} listener
+   * @returns {() => void} Undoes it.
+   */
+  on(event, listener) {
+    const entry = /** @type {[string, (payload: unknown) => void]} */ ([event, listener]);
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
+  }
+
+  /**
+   * Any request of PROTOCOL.md §4.
+   *
+   * @param {string} action
+   * @param {Payload} [payload]
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Payload>} The reply's payload. Rejects with a `ChatError`, or with the signal's reason.
+   */
+  request(action, payload = {}, { signal } = {}) {
+    return this.#core.ask(/** @type {'ping'} */ (action), payload, null, signal);
+  }
+
+  /**
+   * Loads the newest conversations into `list`, or the next page of older ones. After a reconnect the former happens by itself.
+   *
+   * @param {{ limit?: number, more?: boolean }} [options] `limit`: 1 to 100, by default 30.
+   * @returns {Promise<readonly Conversation[]>} `list`
+   */
+  async conversations({ limit, more } = {}) {
+    if (!more || this.#cursor !== null) {
+      const cursor = (more && this.#cursor) || undefined;
+      this.#cursor ??= null;
+      this.#page(await this.#core.ask('load_conversations', { limit, cursor }));
+    }
+    return this.list;
+  }
+
+  /** @param {Replies['load_conversations']} page */
+  #page({ conversations, nextCursor }) {
+    for (const summary of conversations) this.#know(summary);
+    this.#cursor = nextCursor ?? null;
+  }
+
+  /** The newest page again: something may have been missed. */
+  async #reload() {
+    if (this.#cursor === undefined || this.#loading) return;
+    this.#loading = true;
+    await this.#core.ask('load_conversations', {}, (page) => this.#page(page)).catch(NOTHING);
+    this.#loading = false;
+  }
+
+  /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
+  conversation(id) {
+    const conversation = this.#conversations.get(id) ?? new Conversation(id, this.#core);
+    this.#conversations.set(id, conversation);
+    return conversation;
+  }
+
+  /**
+   * With one other member and no title: the two users' direct conversation. Else a new group.
+   *
+   * @param {string[]} memberIds
+   * @param {{ title?: string }} [options]
+   * @returns {Promise<Conversation>}
+   */
+  createConversation(memberIds, { title } = {}) {
+    return this.#obtain('create_conversation', { memberIds, title });
+  }
+
+  /** @param {string} name @param {string[]} [memberIds] @returns {Promise<Conversation>} It has an `inviteCode`. */
+  createGroup(name, memberIds) {
+    return this.#obtain('create_group', { name, memberIds });
+  }
+
+  /** @param {string} inviteCode @returns {Promise<Conversation>} */
+  joinGroup(inviteCode) {
+    return this.#obtain('join_group', { inviteCode });
+  }
+
+  /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
+  status(userId) {
+    for (const { state, members } of this.#conversations.values()) {
+      const member = state === 'open' && members.find((one) => one.userId === userId);
+      if (member) return member;
+    }
+  }
+
+  /**
+   * @param {'create_conversation' | 'create_group' | 'join_group'} action
+   * @param {Payload} payload
+   */
+  async #obtain(action, payload) {
+    const { conversation } = await this.#core.ask(action, payload);
+    return this.#know(conversation);
+  }
+
+  /** @param {Summary} summary */
+  #know(summary) {
+    const conversation = this.conversation(summary.id);
+    conversation._upsert(summary);
+    return conversation;
+  }
+
+  /** Connected: everything is to be as it was. @param {AuthReply} reply */
+  #ready({ user, epoch }) {
+    if (this.user && this.user.id !== user.id) throw new Error('another user');
+    Object.assign(this, { user });
+    if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
+    this.#epoch = epoch;
+    this.#core.adopt(user.id);
+    this.#reload();
+    for (const conversation of this.#sorted()) conversation._up();
+    this.#core.pump();
+  }
+
+  /** @param {string} type @param {Payload} payload */
+  #event(type, payload) {
+    const { userId, status, lastSeenAt, conversation, conversationId } = /** @type {EventFields} */ (payload);
+    if (type === 'presence_changed') {
+      const online = status === 'online';
+      for (const one of this.#conversations.values()) one._member(userId, () => ({ online, lastSeenAt }));
+      this.#emit('presence', { userId, online, lastSeenAt });
+    } else if (type === 'conversation_created') this.#know(conversation);
+    else {
+      const known = this.#conversations.get(conversationId);
+      known?._event(type, payload);
+      // Joined on another device: nothing else tells.
+      if (type === 'conversation_activity' && !known?.kind) this.#reload();
+    }
+  }
+
+  /**
+   * @template {keyof ClientEvents} E
+   * @param {E} event
+   * @param {ClientEvents[E]} payload
+   */
+  #emit(event, payload) {
+    this.#call(event, payload);
+    if (this.#changing) return;
+    this.#changing = true;
+    queueMicrotask(() => {
+      this.#changing = false;
+      this.#call('change', undefined);
+    });
+  }
+
+  /**
+   * @template {keyof ClientEvents} E
+   * @param {E} event
+   * @param {ClientEvents[E]} payload
+   */
+  #call(event, payload) {
+    for (const [wanted, listener] of this.#listeners) {
+      try {
+        if (wanted === event) listener(payload);
+      } catch (error) {
+        // The app's own fault: it is told, and the client goes on.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,378 @@
+/** One conversation: what is known of it, kept live while it is open. */
+
+/** @import { Entry, JoinReply, LogEvent, Member, Message, Payload, Replies, Summary } from './types.js' */
+/** @import { Core } from './client.js' */
+/** @import { Deferred } from './defer.js' */
+import { defer, NOTHING } from './defer.js';
+import { ChatError, passing } from './error.js';
+import { createLog, entryOf } from './log.js';
+
+/** Between two `typing_start` while somebody types. */
+const TYPING_EVERY_MS = 3000;
+/** After the last key. */
+const TYPING_ENDS_MS = 5000;
+
+/** @typedef {{ userId: string, seq: number, expiresInMs: number }} EventFields */
+
+export class Conversation {
+  /** @readonly */
+  id;
+  /** @readonly @type {'direct' | 'group' | undefined} Unknown until the server has told. */
+  kind;
+  /** @readonly */
+  title = /** @type {string} */ ('');
+  /** @readonly */
+  memberCount = /** @type {number} */ (0);
+  /** @readonly @type {string | undefined} */
+  createdAt;
+  /** @readonly The newest `seq`. */
+  head = /** @type {number} */ (0);
+  /** @readonly How far one has read oneself. */
+  readSeq = /** @type {number} */ (0);
+  /** @readonly */
+  unreadCount = /** @type {number} */ (0);
+  /** @readonly @type {Message | undefined} */
+  lastMessage;
+  /** @readonly @type {string | undefined} For the owner of a group. */
+  inviteCode;
+  /**
+   * @readonly
+   * @type {'closed' | 'opening' | 'open' | 'left'} Whether its live events come. It stays open over reconnects: it is `opening` then,
+   *   until it has caught up.
+   */
+  state = 'closed';
+  /** @readonly @type {readonly Member[]} Up to 200, in the order in which they joined. A new array whenever it changes. */
+  members = [];
+  /** @readonly @type {readonly string[]} The ids of others who are typing. A new array whenever it changes. */
+  typists = [];
+
+  #core;
+  #log = createLog();
+  #wanted = false;
+  /** @type {readonly Entry[] | null} */
+  #messages = null;
+  /** When each one's typing ends by itself. @type {Map<string, unknown>} */
+  #leases = new Map();
+  /** @type {Deferred | null} */
+  #joining = null;
+  /** @type {Promise<boolean> | null} */
+  #loading = null;
+  /** How far it is to be marked as read, and whether the server is being told. */
+  #mark = 0;
+  /** @type {Promise<void> | null} */
+  #marking = null;
+  /** One's own typing: when it was last announced, 0 for not; and when it ends. */
+  #typingAt = 0;
+  /** @type {unknown} */
+  #typingEnds;
+
+  /**
+   * @internal
+   * @param {string} id
+   * @param {Core} core
+   */
+  constructor(id, core) {
+    this.id = id;
+    this.#core = core;
+  }
+
+  /** Whether there are older messages than those in `messages`. */
+  get hasOlder() {
+    return this.#log.hasOlder;
+  }
+
+  /** Ascending, then those not sent yet in the order of sending. A new array whenever it changes. @returns {readonly Entry[]} */
+  get messages() {
+    return (this.#messages ??= [...this.#log.entries(), ...this.#core.entries(this.id)]);
+  }
+
+  /** The other one of a direct conversation, once it was open. @returns {Member | undefined} */
+  get partner() {
+    return this.kind === 'direct' ? this.readBy(0)[0] : undefined;
+  }
+
+  /** Others who have read this far. @param {number} seq @returns {readonly Member[]} */
+  readBy(seq) {
+    return this.members.filter((member) => member.userId !== this.#core.self() && member.readSeq >= seq);
+  }
+
+  /**
+   * Lets live events come, from now on and after every reconnect. Rejects while not connected, and opens nevertheless as soon as
+   * the client is.
+   *
+   * @param {{ limit?: number }} [options] How many of the newest entries to begin with: 1 to 200, by default 50.
+   * @returns {Promise<void>}
+   */
+  open({ limit } = {}) {
+    this.#wanted = true;
+    return this.state === 'open' ? Promise.resolve() : this._join(limit);
+  }
+
+  /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
+  async close() {
+    if (!this.#wanted) return;
+    this._still('closed');
+    await this.#ask('leave_conversation').catch(NOTHING);
+  }
+
+  /**
+   * Shows it at once as `pending`, and sends it as soon as it can be.
+   *
+   * @param {string} content
+   * @param {{ replyTo?: string }} [options] A message's id.
+   * @returns {Promise<Message>} When the server has stored it. Rejects when it never will; nobody has to look at that.
+   */
+  send(content, { replyTo } = {}) {
+    this.#typingOver();
+    return this.#core.write({ conversationId: this.id, content, replyTo });
+  }
+
+  /** Sends a failed one again, with the same id. @param {string} clientMessageId @returns {Promise<Message>} */
+  retry(clientMessageId) {
+    return this.#core.send(this.#core.discard(this.id, clientMessageId));
+  }
+
+  /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
+  discard(clientMessageId) {
+    this.#core.discard(this.id, clientMessageId);
+  }
+
+  /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
+  loadOlder(limit = 50) {
+    const load = async () => {
+      const oldest = this.#log.oldest();
+      const { messages, hasMore } = await this.#ask('load_messages', { before: oldest, limit });
+      // Unless everything was replaced meanwhile.
+      if (oldest === this.#log.oldest()) this.#log.prepend(messages, hasMore);
+      this._refresh();
+      return this.hasOlder;
+    };
+    return (this.#loading ??= load().finally(() => (this.#loading = null)));
+  }
+
+  /** To be called on each key: tells the others, and by itself when it is over. @param {boolean} [active] */
+  typing(active = true) {
+    const { now, after, cancel, limits } = this.#core;
+    cancel(this.#typingEnds);
+    if (active && this.#core.usable()) {
+      this.#typingEnds = after(TYPING_ENDS_MS, () => this.typing(false));
+      if (now() < this.#typingAt + Math.min(TYPING_EVERY_MS, limits().typingLeaseMs / 2)) return;
+    } else if (!this.#typingAt) return;
+    this.#typingAt = active ? now() : 0;
+    // Hints: what is lost is not missed.
+    this.#ask(active ? 'typing_start' : 'typing_stop').catch(NOTHING);
+  }
+
+  /** The server ends it by itself. */
+  #typingOver() {
+    this.#core.cancel(this.#typingEnds);
+    this.#typingAt = 0;
+  }
+
+  /**
+   * Marks as read, up to the newest or to `seq`. While not connected it rejects, and is told later nevertheless.
+   *
+   * @param {number} [seq]
+   * @returns {Promise<void>}
+   */
+  async markRead(seq = this.head) {
+    this.#mark = Math.max(this.#mark, seq);
+    if (this.#mark > this.readSeq) {
+      this.#set({ unreadCount: this.#unreadAfter(this.#mark) ?? this.unreadCount });
+      await (this.#marking ??= this.#tellMark().finally(() => (this.#marking = null)));
+    }
+  }
+
+  async #tellMark() {
+    while (this.#mark > this.readSeq) {
+      const mark = this.#mark;
+      const { seq, unreadCount } = await this.#ask('mark_read', { seq: mark });
+      if (mark === this.#mark) this.#mark = seq;
+      // What came meanwhile is in the log, but perhaps not in the answer.
+      this.#set({ readSeq: Math.max(seq, this.readSeq), unreadCount: this.#unreadAfter(this.#mark) ?? unreadCount });
+    }
+  }
+
+  /** @param {number} mark @returns {number | undefined} */
+  #unreadAfter(mark) {
+    if (mark >= this.head) return 0;
+    return this.state === 'open' ? this.#log.unreadAfter(mark, this.#core.self()) : undefined;
+  }
+
+  /** Ends the membership of a group. @returns {Promise<void>} */
+  async leave() {
+    await this.#ask('leave_group');
+    this._still('left');
+  }
+
+  /**
+   * @template {keyof Replies} A
+   * @param {A} action
+   * @param {Payload} [payload]
+   * @param {(reply: Replies[A]) => void} [handle]
+   */
+  #ask(action, payload, handle) {
+    return this.#core.ask(action, { conversationId: this.id, ...payload }, handle);
+  }
+
+  /** @internal By what the list is sorted. @returns {string} */
+  get _activity() {
+    return this.lastMessage?.createdAt ?? this.createdAt ?? '';
+  }
+
+  /** @internal @param {number} [limit] @returns {Promise<void>} */
+  _join(limit) {
+    if (this.#joining) return this.#joining.promise;
+    const joining = (this.#joining = defer());
+    if (this.state !== 'open') this.#set({ state: 'opening' });
+    /** @param {JoinReply} reply */
+    const handle = (reply) => {
+      if (joining !== this.#joining) return;
+      this.#joined(reply);
+      this.#joining = null;
+      joining.resolve();
+      if (this.#log.gap()) this._join();
+    };
+    const ask = () => this.#ask('join_conversation', { since: this.#log.position(), limit }, handle);
+    this.#core.inTurn(ask).catch((/** @type {ChatError} */ error) => {
+      if (joining !== this.#joining) return;
+      const { code } = error;
+      this._still(code === 'DISCONNECTED' ? 'opening' : code === 'not_found' ? 'left' : 'closed', error);
+    });
+    return joining.promise;
+  }
+
+  /** @param {JoinReply} reply */
+  #joined({ conversation, epoch, head, recovered, events, members, typing }) {
+    if (recovered) for (const event of events) this.#logged(event);
+    else {
+      this.#log.reset(epoch, head, events);
+      for (const { type, payload } of events) if (type === 'message_created') this.#stored(payload);
+    }
+    this._refresh();
+    this.#set({ state: 'open', members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
+    for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
+    this._upsert(conversation);
+    // A head that is behind what is known is so because of one's own messages, which do not count.
+    this.#set({ unreadCount: this.#unreadAfter(Math.max(this.#mark, this.readSeq)) ?? conversation.unreadCount });
+  }
+
+  /** @param {Message} message Perhaps one's own. */
+  #stored(message) {
+    if (message.senderId === this.#core.self()) this.#core.stored(message);
+  }
+
+  /** @internal @param {string} type @param {Payload} payload */
+  _event(type, payload) {
+    const { userId, seq, expiresInMs } = /** @type {EventFields} */ (payload);
+    if (type === 'conversation_activity') this._upsert({ ...this, .../** @type {Summary} */ (payload) });
+    // The rest is about open ones; what comes late of one that was closed comes again when it is opened.
+    else if (!this.#wanted) return;
+    else if (type === 'typing_started') this.#lease(userId, expiresInMs);
+    else if (type === 'typing_stopped') this.#lease(userId);
+    else if (type === 'message_read') {
+      this._member(userId, (member) => ({ readSeq: Math.max(seq, member.readSeq) }));
+      // On another device, or answered already.
+      if (userId === this.#core.self() && seq > this.readSeq) {
+        this.#set({ readSeq: seq, unreadCount: this.#unreadAfter(seq) ?? this.unreadCount });
+      }
+    } else if (this.#logged(/** @type {LogEvent} */ (/** @type {unknown} */ ({ type, payload }))) === 'gap') this._join();
+  }
+
+  /** @param {LogEvent} event */
+  #logged(event) {
+    const outcome = this.#log.apply(event);
+    if (outcome !== 'new') return outcome;
+    const { type, payload } = event;
+    const { seq } = payload;
+    this._refresh();
+    if (type === 'message_created') {
+      this.#lease(payload.senderId);
+      this.#stored(payload);
+      this.#set({ head: seq, lastMessage: payload, unreadCount: this.unreadCount + Number(payload.senderId !== this.#core.self()) });
+      this.#core.message(this, entryOf(payload));
+    } else {
+      const { userId, name } = payload;
+      const members = this.members.filter((member) => member.userId !== userId);
+      const joined = type === 'member_joined';
+      if (joined) members.push({ userId, name, role: 'member', online: true, readSeq: seq });
+      this.#lease(userId);
+      this.#set({ head: seq, members, memberCount: this.memberCount + (joined ? 1 : -1) });
+      // Unless it is told of the past.
+      if (!joined && userId === this.#core.self() && !this.#joining) this._still('left');
+    }
+  }
+
+  /** @internal @param {string} userId @param {(member: Member) => Partial<Member>} change */
+  _member(userId, change) {
+    const { members } = this;
+    if (members.some((member) => member.userId === userId)) this.#set({ members: members.map((member) => (member.userId === userId ? { ...member, ...change(member) } : member)) });
+  }
+
+  /** Somebody types, for so long unless more is heard of it, or no longer. @param {string} userId @param {number} [ms] */
+  #lease(userId, ms) {
+    const { after, cancel } = this.#core;
+    cancel(this.#leases.get(userId));
+    if (!ms && !this.#leases.delete(userId)) return;
+    if (ms && userId !== this.#core.self()) this.#leases.set(userId, after(ms, () => this.#lease(userId)));
+    this.#set({ typists: [...this.#leases.keys()] });
+  }
+
+  /** @internal What the server says of it. @param {Summary} summary */
+  _upsert({ kind, title, memberCount, createdAt, inviteCode, head, lastMessage, readSeq, unreadCount }) {
+    const newer = head >= this.head;
+    this.#set({
+      ...{ kind, title, memberCount, createdAt, inviteCode },
+      ...(newer && { head, lastMessage }),
+      ...(newer && this.#mark <= readSeq && { unreadCount }),
+      readSeq: Math.max(readSeq, this.readSeq),
+      state: this.state === 'left' ? 'closed' : this.state,
+    });
+  }
+
+  /** @internal What is pending, or was loaded, has changed. @param {Message} [message] One's own that the server has stored. */
+  _refresh(message) {
+    this.#messages = null;
+    if (message) {
+      const { seq } = message;
+      this.#log.acknowledge(message);
+      if (seq > this.head) this.#set({ head: seq, lastMessage: message });
+    }
+    this.#core.changed(this);
+  }
+
+  /** @internal Connected: catches up with what is to be known. */
+  _up() {
+    this.markRead(this.#mark).catch(NOTHING);
+    if (this.#wanted) this._join();
+  }
+
+  /** @internal Not connected any more. */
+  _down() {
+    this._still(this.#wanted ? 'opening' : this.state, passing('DISCONNECTED'));
+  }
+
+  /** @internal The server's history is another one: its numbers begin again, and it may not know this one. */
+  _forget() {
+    this.#mark = 0;
+    this.#set({ kind: undefined, head: 0, readSeq: 0 });
+  }
+
+  /** @internal Nothing goes on: whoever waits for the join hears of it. @param {Conversation['state']} state @param {ChatError} [error] */
+  _still(state, error = new ChatError('CLOSED')) {
+    const joining = this.#joining;
+    this.#joining = null;
+    this.#wanted &&= state === 'opening';
+    this.#typingOver();
+    this.#leases.forEach(this.#core.cancel);
+    this.#leases.clear();
+    this.#set({ state, typists: [] });
+    joining?.reject(error);
+  }
+
+  /** @param {Partial<Conversation>} changes */
+  #set(changes) {
+    Object.assign(this, changes);
+    this.#core.changed(this);
+  }
+}
