@@ -74,15 +74,13 @@ impl GateOptions {
 /// Runs it.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     let load = &options.load;
-    // Before anything starts: a baseline that cannot be read would be a pity after an hour.
+    // Before anything starts: a baseline that cannot be read or compared with would be a pity after an hour.
     let base = options.gates.baseline.as_deref().map(json::read).transpose()?;
-    load.check_limits()?;
-    let mut live = Live::new(load.quiet);
-    let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
     let give_up = |so_far: &Outcome| options.gates.give_up(so_far);
-    let run = Run {
+    let tokens;
+    let mut run = Run {
         plan: load.plan(options.rate, options.duration),
-        tokens: &tokens,
+        tokens: &[],
         spread: load.spread(),
         server_pid: load.server_pid,
         void: load.void_limits(),
@@ -92,8 +90,13 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         keep_seconds: options.out.is_some(),
     };
     if let Some(base) = &base {
-        baseline::same_setup(&base.setup, &run.setup())?;
+        baseline::check(base, &run.setup(), load.server_pid.is_some())?;
     }
+    load.check_limits()?;
+    load.check_server()?;
+    let mut live = Live::new(load.quiet);
+    tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
+    run.tokens = &tokens;
     if let Some(directory) = &options.out {
         std::fs::create_dir_all(directory).map_err(Fault::while_doing(&directory.display().to_string()))?;
     }

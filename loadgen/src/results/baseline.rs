@@ -226,6 +226,24 @@ pub(crate) fn same_setup(base: &Setup, head: &Setup) -> Result<(), Fault> {
     )))
 }
 
+/// Whether a run of this setup can be compared with `base` when it is over; `watches` says whether it has the server's figures.
+///
+/// # Errors
+///
+/// When it cannot, whatever comes of the run; it says what to do.
+pub(crate) fn check(base: &Outcome, setup: &Setup, watches: bool) -> Result<(), Fault> {
+    same_setup(&base.setup, setup)?;
+    // With itself: what fails here would fail after the run, too.
+    gates(base, base, 0.0)?;
+    if base.server.is_some() && !watches {
+        return Err(Fault::new(
+            "the baseline has the server's processor time, and this run would not: add --server-pid PID, or take a baseline that was \
+             measured without it",
+        ));
+    }
+    Ok(())
+}
+
 /// What else differs, in sentences: it does not forbid the comparison but may explain it.
 pub(crate) fn remarks(base: &Outcome, head: &Outcome) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -372,6 +390,26 @@ mod tests {
         (empty.counts, empty.server) = (Default::default(), None);
         empty.metrics.clear();
         assert!(gates(&empty, &base, TEN_PERCENT).unwrap_err().to_string().contains("nothing can be compared"));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_afterwards_is_refused_before() {
+        let base = fixture::outcome();
+        assert!(check(&base, &base.setup, true).is_ok());
+        let fault = check(&base, &base.setup, false).unwrap_err().to_string();
+        assert!(fault.contains("add --server-pid PID"), "{fault}");
+        let unwatched = Outcome { server: None, ..base.clone() };
+        assert!(check(&unwatched, &base.setup, false).is_ok() && check(&unwatched, &base.setup, true).is_ok());
+        let mut other = base.setup.clone();
+        other.clients = 7;
+        assert!(check(&base, &other, true).unwrap_err().to_string().contains("--clients was 1,000 and is 7"));
+        let mut void = base.clone();
+        void.generator.void.push("behind".to_owned());
+        assert!(check(&void, &base.setup, true).unwrap_err().to_string().contains("void"));
+        let mut empty = unwatched;
+        empty.metrics.clear();
+        empty.counts = Default::default();
+        assert!(check(&empty, &base.setup, true).unwrap_err().to_string().contains("too few values"));
     }
 
     #[test]
