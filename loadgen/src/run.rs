@@ -77,8 +77,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     // Before anything starts: a baseline that cannot be read or compared with would be a pity after an hour.
     let base = options.gates.baseline.as_deref().map(json::read).transpose()?;
     let give_up = |so_far: &Outcome| options.gates.give_up(so_far);
-    let tokens;
-    let mut run = Run {
+    let run = Run {
         plan: load.plan(options.rate, options.duration),
         tokens: &[],
         spread: load.spread(),
@@ -95,8 +94,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     load.check_limits()?;
     load.check_server()?;
     let mut live = Live::new(load.quiet);
-    tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
-    run.tokens = &tokens;
+    let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
+    let run = Run { tokens: &tokens, ..run };
     if let Some(directory) = &options.out {
         std::fs::create_dir_all(directory).map_err(Fault::while_doing(&directory.display().to_string()))?;
     }
