@@ -97,7 +97,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
     let run = Run { tokens: &tokens, ..run };
     if let Some(directory) = &options.out {
-        std::fs::create_dir_all(directory).map_err(Fault::while_doing(&directory.display().to_string()))?;
+        files::directory(directory)?;
     }
     let conducted = conduct(&run, &mut live);
     live.finish();

@@ -15,7 +15,7 @@ use crate::people::cli::{LoadOptions, parse_rate, parse_time};
 use crate::people::live::Live;
 use crate::people::scenario::Scenario;
 use crate::results::gates::Threshold;
-use crate::results::units;
+use crate::results::{files, units};
 use crate::run::run_at;
 use crate::tokens;
 use search::{MAX_STEPS, Search};
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<ExitCode, Fault> {
     load.check_limits()?;
     load.check_server()?;
     if let Some(directory) = &options.out {
-        std::fs::create_dir_all(directory).map_err(Fault::while_doing(&directory.display().to_string()))?;
+        files::directory(directory)?;
     }
     let mut live = Live::new(load.quiet);
     let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;

@@ -403,10 +403,17 @@ impl Leader<'_, '_> {
         let lags = tally.histograms.of(Metric::Lag);
         let lag = lags.value_at_quantile(0.99);
         if lags.len() >= MIN_LAGS && u128::from(lag) > limits.max_lag.as_micros() {
+            let who = if busiest < limits.max_cpu / 2.0 {
+                "something else keeps this machine busy, or the server does: stop what is not needed, or give the tester a machine of its own"
+            } else {
+                "use more --workers or --processes, or a lower rate"
+            };
             void.push(format!(
-                "99 % of what it had to do was done within {:.1} ms of when it was due, later than {:.1} ms: it had too little of the processor",
+                "99 % of what it had to do was done within {:.1} ms of when it was due, later than {:.1} ms, while its busiest thread \
+                 used {:.0} % of a core: {who}",
                 lag as f64 / 1_000.0,
-                limits.max_lag.as_secs_f64() * 1_000.0
+                limits.max_lag.as_secs_f64() * 1_000.0,
+                busiest * 100.0,
             ));
         }
         let window = self.window.1.min(self.clock.now()).saturating_sub(self.window.0).max(1);

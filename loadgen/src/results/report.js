@@ -228,6 +228,9 @@ function tallies() {
 function setup() {
   const s = run.setup;
   const v = run.verifier;
+  const used = run.timeline.points.some((point) => point.measured)
+    ? `busiest ${share(run.generator.busiest_thread)} of a core, all ${digits(run.generator.cpu)} cores`
+    : "its processor time was not measured in less than a second";
   const pairs = [
     ["command", element("code", {}, s.command)],
     ["server", s.url],
@@ -237,7 +240,7 @@ function setup() {
     ["measured", `${tickTime(run.seconds * 1e6)}, after ${s.warmup_seconds} s that do not count`],
     ["seed", String(s.seed)],
     ["machine", `${run.machine.cpu}, ${run.machine.cores} ${run.machine.cores === 1 ? "core" : "cores"}, ${run.machine.kernel}`],
-    ["tester", `loadgen ${run.loadgen}, ${s.processes} × ${s.workers} threads; busiest ${share(run.generator.busiest_thread)} of a core, all ${digits(run.generator.cpu)} cores`],
+    ["tester", `loadgen ${run.loadgen}, ${s.processes} × ${s.workers} threads; ${used}`],
     ["server process", run.server ? `${digits(run.server.cpu)} cores; memory ${bytes(run.server.rss_before)} before, ${bytes(run.server.rss_after)} after` : "not watched: --server-pid shows its processor time and memory"],
     ["promises checked", `${whole(v.events)} events in ${whole(v.conversations)} conversations, ${whole(v.acked)} acknowledged messages, ${whole(v.recoveries)} returns, ${whole(v.typing)} typing indicators`],
   ];
