@@ -12,7 +12,7 @@ use crate::people::cli::{LoadOptions, command_line, parse_rate, parse_time};
 use crate::people::conduct::{Run, conduct};
 use crate::people::live::Live;
 use crate::results::gates::Threshold;
-use crate::results::{annotations, baseline, files, json, terminal};
+use crate::results::{annotations, baseline, files, json, terminal, units};
 use crate::{say, tokens};
 
 /// How many values a metric needs before a threshold on it can end a run early: the first few say little.
@@ -74,15 +74,12 @@ impl GateOptions {
 /// Runs it.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     let load = &options.load;
-    // Before anything starts: a baseline that cannot be read would be a pity after an hour.
+    // Before anything starts: a baseline that cannot be read or compared with would be a pity after an hour.
     let base = options.gates.baseline.as_deref().map(json::read).transpose()?;
-    load.check_limits()?;
-    let mut live = Live::new(load.quiet);
-    let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
     let give_up = |so_far: &Outcome| options.gates.give_up(so_far);
     let run = Run {
         plan: load.plan(options.rate, options.duration),
-        tokens: &tokens,
+        tokens: &[],
         spread: load.spread(),
         server_pid: load.server_pid,
         void: load.void_limits(),
@@ -92,10 +89,15 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         keep_seconds: options.out.is_some(),
     };
     if let Some(base) = &base {
-        baseline::same_setup(&base.setup, &run.setup())?;
+        baseline::check(base, &run.setup(), load.server_pid.is_some())?;
     }
+    load.check_limits()?;
+    load.check_server()?;
+    let mut live = Live::new(load.quiet);
+    let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
+    let run = Run { tokens: &tokens, ..run };
     if let Some(directory) = &options.out {
-        std::fs::create_dir_all(directory).map_err(Fault::while_doing(&directory.display().to_string()))?;
+        files::directory(directory)?;
     }
     let conducted = conduct(&run, &mut live);
     live.finish();
@@ -134,13 +136,17 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     Ok(ExitCode::from(outcome.verdict().exit_code()))
 }
 
+/// The condition of [`unanswered`].
+pub(crate) const ANSWERED: &str = "everything was answered and everybody came back by the end of --drain";
+
 /// Who asked and got no answer by the end, or could not come back: no promise has a deadline, but a run with that has not passed.
-fn unanswered(outcome: &Outcome) -> Option<Gate> {
+pub(crate) fn unanswered(outcome: &Outcome) -> Option<Gate> {
     let of = |name: &str| outcome.counts.errors.get(name).copied().unwrap_or(0);
     let (no_reply, never_returned) = (of("no_reply"), of("never_returned"));
-    let measured = format!("{no_reply} requests without an answer, {never_returned} people who did not come back");
-    let condition = "everything was answered and everybody came back by the end of --drain".to_owned();
-    (no_reply + never_returned > 0).then_some(Gate { condition, measured, passed: false })
+    let requests = units::counted(no_reply, "request", "requests");
+    let people = units::counted(never_returned, "person", "people");
+    let measured = format!("{requests} without an answer, {people} who did not come back");
+    (no_reply + never_returned > 0).then_some(Gate { condition: ANSWERED.to_owned(), measured, passed: false })
 }
 
 /// A run for `find-max`: at that rate, judged by these thresholds.
@@ -167,4 +173,25 @@ pub(crate) fn run_at(
     outcome.gates = thresholds.iter().map(|threshold| threshold.check(&outcome)).collect();
     outcome.gates.extend(unanswered(&outcome));
     Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn a_run_with_what_was_never_answered_has_failed() {
+        let mut outcome = fixture::outcome();
+        outcome.counts.errors.clear();
+        assert_eq!(unanswered(&outcome), None);
+        for name in ["no_reply", "never_returned"] {
+            let mut outcome = outcome.clone();
+            outcome.counts.errors.insert(name.to_owned(), 1);
+            outcome.gates.extend(unanswered(&outcome));
+            assert_eq!((outcome.verdict(), outcome.verdict().exit_code()), (Verdict::Failed, 99), "{name}");
+            let gate = outcome.gates.last().unwrap();
+            assert!(gate.condition == ANSWERED && gate.measured.contains('1'), "{gate:?}");
+        }
+    }
 }

@@ -145,10 +145,21 @@ async fn find_max_reports_the_knee() {
     let server = Server::start(&[]).await;
     let search = ["--scenario", "fanout", "--start-rate", "20", "--max-rate", "40", "--step", "1s", "--warmup", "100ms"];
     let limits = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
-    let output = loadgen(&server, &[&["find-max"], &search, &limits, &PATIENT]).await;
+    let directory = server.directory().join("knee");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let output = loadgen(&server, &[&["find-max"], &search, &limits, &PATIENT, &out]).await;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text} {output:?}");
-    assert!(text.contains("40 a second held"), "{text}");
+    assert!(text.contains("40 a second held 2 of 2 times"), "{text}");
+    let read = |name: &str| std::fs::read(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let steps: Value = serde_json::from_slice(&read("find-max.json")).expect("JSON");
+    assert_eq!(
+        (&steps["held"]["rate"], &steps["broke"], steps["steps"].as_array().map(Vec::len)),
+        (&40.0.into(), &Value::Null, Some(4))
+    );
+    let run: Value = serde_json::from_slice(&read("run.json")).expect("JSON");
+    assert_eq!(run["setup"]["rate"], 40.0, "the files are of the highest rate that held");
+    assert!(read("report.html").starts_with(b"<!doctype html>"));
     let impossible = ["--clients", "6", "--group-size", "3", "--threshold", "ack:p50<1us", "--max-generator-cpu", "1"];
     let output = loadgen(&server, &[&["find-max"], &search, &impossible, &PATIENT]).await;
     assert_eq!(output.status.code(), Some(99), "{output:?}");

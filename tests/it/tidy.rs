@@ -21,20 +21,34 @@ const IMPURE: [&str; 8] = [
     "rand::",
 ];
 
+/// Past this a file is two ideas,
+const MAX_FILE_LINES: usize = 500;
+/// and a function is more than a screen.
+const MAX_FUNCTION_LINES: usize = 70;
+/// What may stand before `fn`, beside visibilities.
+const QUALIFIERS: [&str; 2] = ["async", "const"];
+
 struct Source {
     path: PathBuf,
     module: String,
+    text: String,
     /// The code without comments, strings of one line kept.
     code: String,
     lines: usize,
 }
 
+/// The sources of the server.
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources_below("src")
+}
+
+/// The Rust sources in a directory of the repository.
+fn sources_below(directory: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let mut files = crate::support::server::files_below(&root);
     files.sort();
     files.retain(|file| file.extension().is_some_and(|e| e == "rs"));
-    assert!(!files.is_empty(), "there are sources to look at");
+    assert!(!files.is_empty(), "there are sources to look at in {directory}");
     files.into_iter().map(|path| read(&root, path)).collect()
 }
 
@@ -44,7 +58,7 @@ fn read(root: &Path, path: PathBuf) -> Source {
     let first = relative.iter().next().expect("a file").to_string_lossy();
     let module = first.trim_end_matches(".rs").to_owned();
     let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
-    Source { module, code: code.join("\n"), lines: text.lines().count(), path }
+    Source { module, code: code.join("\n"), lines: text.lines().count(), path, text }
 }
 
 /// The modules that a source names after `crate::`, also in `use crate::{a, b::c};`.
@@ -148,10 +162,55 @@ fn the_core_knows_no_runtime_no_clock_no_network_and_no_chance() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What the limits on length hold for: all sources but the integration tests.
+fn measured() -> Vec<Source> {
+    ["src", "loadgen/src", "loadgen/tests", "benches"].into_iter().flat_map(sources_below).collect()
+}
+
 #[test]
 fn no_file_is_two_ideas_long() {
-    let long: Vec<String> = sources().iter().filter(|s| s.lines > 500).map(|s| s.path.display().to_string()).collect();
-    assert!(long.is_empty(), "over 500 lines: {long:#?}");
+    let long: Vec<String> =
+        measured().iter().filter(|s| s.lines > MAX_FILE_LINES).map(|s| s.path.display().to_string()).collect();
+    assert!(long.is_empty(), "over {MAX_FILE_LINES} lines: {long:#?}");
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let mut long = Vec::new();
+    for source in measured() {
+        for (name, lines) in functions(&source.text).into_iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES) {
+            long.push(format!("{}: {name} has {lines} lines", source.path.display()));
+        }
+    }
+    assert!(long.is_empty(), "over {MAX_FUNCTION_LINES} lines: {long:#?}");
+}
+
+/// Functions by name, with their lines from `fn` to the brace that ends them. rustfmt puts that brace below the beginning of the line
+/// where the function begins, so nothing needs to be parsed.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let words: Vec<&str> = code.split(' ').collect();
+        let Some(place) = words.iter().position(|word| *word == "fn") else { continue };
+        let only_qualifiers = words[..place].iter().all(|word| QUALIFIERS.contains(word) || word.starts_with("pub"));
+        if !only_qualifiers || place + 1 == words.len() || line.ends_with(';') || line.ends_with('}') {
+            continue;
+        }
+        let brace = format!("{}}}", &line[..line.len() - code.len()]);
+        let Some(end) = lines[at..].iter().position(|later| *later == brace) else { continue };
+        let name = words[place + 1].split(['(', '<']).next().unwrap_or_default();
+        found.push((name.to_owned(), end + 1));
+    }
+    found
+}
+
+#[test]
+fn functions_are_measured_from_their_first_line_to_their_last() {
+    let text = "pub(crate) const fn one() -> u8 {\n    1\n}\n\nimpl A {\n    async fn two<T>(\n        a: T,\n    ) {\n        {\n        }\n    }\n}\n\
+                // no fn here\nfn in_a_line() {}\ntrait B {\n    fn three();\n}\n";
+    assert_eq!(functions(text), [("one".to_owned(), 3), ("two".to_owned(), 6)]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use clap::Args;
 use super::conduct::VoidLimits;
 use super::machine;
 use super::plan::{Plan, Sizes};
+use super::process;
 use super::scenario::Scenario;
 use super::team::Spread;
 use crate::fault::Fault;
@@ -68,7 +69,7 @@ pub(crate) struct LoadOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=250))]
     pub(crate) source_addresses: Option<u32>,
     /// The server's process on this machine: adds its processor time and memory to the results
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = parse_pid)]
     pub(crate) server_pid: Option<u32>,
     /// The run is void when 99 % of what the tester had to do was done later than this
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_time)]
@@ -146,6 +147,15 @@ impl LoadOptions {
         machine::allow_connections(self.clients.div_ceil(self.processes))
     }
 
+    /// Whether the server's process can be watched; remarks when another one is what listens where the server should.
+    pub(crate) fn check_server(&self) -> Result<(), Fault> {
+        let Some(pid) = self.server_pid else { return Ok(()) };
+        if let Some(remark) = process::check(pid, self.url.address)? {
+            eprintln!("loadgen: note: {remark}");
+        }
+        Ok(())
+    }
+
     /// When the tester is the bottleneck.
     pub(crate) fn void_limits(&self) -> VoidLimits {
         VoidLimits { max_lag: self.max_lag, max_cpu: self.max_generator_cpu }
@@ -198,6 +208,18 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     if (0.01..=10_000_000.0).contains(&rate) { Ok(rate) } else { Err("0.01 to 10,000,000 a second".to_owned()) }
 }
 
+/// The id of a process, as `pgrep` prints it.
+fn parse_pid(text: &str) -> Result<u32, String> {
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        [] => {
+            Err("no process is named; if a command was to name it, it found none: is the server running on this machine?"
+                .to_owned())
+        }
+        [one] => one.parse().ok().filter(|pid| *pid > 0).ok_or_else(|| "a process id is a number, such as 4711".to_owned()),
+        [_, _, ..] => Err("several processes are named; pgrep -n names the newest only".to_owned()),
+    }
+}
+
 fn parse_share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "a share of a core, like 0.9".to_owned())?;
     if (0.01..=1.0).contains(&share) { Ok(share) } else { Err("0.01 to 1".to_owned()) }
@@ -213,6 +235,16 @@ mod tests {
         assert_eq!(parse_time("1.5m"), Ok(Duration::from_secs(90)));
         for text in ["10", "s", "10d", "-1s", "25h"] {
             assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_one_number() {
+        assert_eq!(parse_pid("4711\n"), Ok(4711));
+        for (text, said) in
+            [("", "found none"), ("1\n2", "several"), ("parlor", "is a number"), ("-1", "is a number"), ("0", "is a number")]
+        {
+            assert!(parse_pid(text).unwrap_err().contains(said), "{text}");
         }
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod live;
 mod machine;
 mod orders;
 pub(crate) mod plan;
+mod process;
 pub(crate) mod scenario;
 mod sends;
 mod socket;

@@ -17,6 +17,9 @@ const P99_FLOOR_US: f64 = 250.0;
 const US_PER_DELIVERY_FLOOR: f64 = 0.05;
 /// A rate that is lower by less is one event at the edge of the window.
 const RATE_FLOOR: f64 = 1.0;
+/// What is said where a floor decided.
+const FLOORS: &str =
+    "A difference under its floor is what a wake-up or two cost on a busy machine: it is not held against the run.";
 /// Values that a median needs.
 const P50_MIN_VALUES: u64 = 100;
 /// Values that a 99th percentile needs: ten of them are beyond it.
@@ -32,6 +35,8 @@ pub(crate) struct Comparison {
     unit: Unit,
     base: f64,
     head: Option<f64>,
+    /// By how much it may always be worse.
+    floor: f64,
     /// What it comes to.
     pub(crate) judgement: Judgement,
 }
@@ -41,12 +46,25 @@ pub(crate) struct Comparison {
 pub(crate) enum Judgement {
     /// Not worse than allowed.
     Kept,
+    /// Worse by more than the share that is allowed, but by less than the floor.
+    BelowFloor,
     /// Worse than allowed.
     Worse,
     /// The baseline had it and this run has not.
     Missing,
     /// Too few values to tell.
     TooFew,
+}
+
+impl Judgement {
+    /// Of a figure that is worse by more than a share, and by more than a floor.
+    const fn of(by_share: bool, by_floor: bool) -> Self {
+        match (by_share, by_floor) {
+            (false, _) => Self::Kept,
+            (true, false) => Self::BelowFloor,
+            (true, true) => Self::Worse,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,21 +87,24 @@ impl Unit {
 impl Comparison {
     /// Compares a figure of which less is better.
     fn less_is_better(figure: String, unit: Unit, base: f64, head: f64, allowed: f64, floor: f64) -> Self {
-        let worse = head > base * (1.0 + allowed) && head - base > floor;
-        let judgement = if worse { Judgement::Worse } else { Judgement::Kept };
-        Self { figure, unit, base, head: Some(head), judgement }
+        let judgement = Judgement::of(head > base * (1.0 + allowed), head - base > floor);
+        Self { figure, unit, base, head: Some(head), floor, judgement }
     }
 
     /// Compares a rate, of which more is better.
     fn more_is_better(figure: String, base: f64, head: f64, allowed: f64) -> Self {
-        let worse = head < base * (1.0 - allowed) && base - head > RATE_FLOOR;
-        let judgement = if worse { Judgement::Worse } else { Judgement::Kept };
-        Self { figure, unit: Unit::PerSecond, base, head: Some(head), judgement }
+        let judgement = Judgement::of(head < base * (1.0 - allowed), base - head > RATE_FLOOR);
+        Self { figure, unit: Unit::PerSecond, base, head: Some(head), floor: RATE_FLOOR, judgement }
     }
 
     /// Whether this does not fail the run.
     fn passed(&self) -> bool {
-        matches!(self.judgement, Judgement::Kept | Judgement::TooFew)
+        matches!(self.judgement, Judgement::Kept | Judgement::BelowFloor | Judgement::TooFew)
+    }
+
+    /// The floor in words.
+    fn floored(&self) -> String {
+        format!("under the floor of {}", self.unit.shown(self.floor))
     }
 
     /// The change with its sign, in percent.
@@ -95,7 +116,8 @@ impl Comparison {
     fn measured(&self) -> String {
         let Some(head) = self.head else { return "no values".to_owned() };
         let change = self.change().map(|change| format!(", {change}")).unwrap_or_default();
-        format!("{} (baseline {}{change})", self.unit.shown(head), self.unit.shown(self.base))
+        let floor = if self.judgement == Judgement::BelowFloor { format!(", {}", self.floored()) } else { String::new() };
+        format!("{} (baseline {}{change}{floor})", self.unit.shown(head), self.unit.shown(self.base))
     }
 }
 
@@ -146,7 +168,7 @@ pub(crate) fn comparisons(base: &Outcome, head: &Outcome, max_regression: f64) -
         let (figure, unit) = ("server:us_per_delivery".to_owned(), Unit::MicrosecondsEach);
         all.push(match head.server.as_ref().and_then(|server| server.us_per_delivery) {
             Some(head) => Comparison::less_is_better(figure, unit, base, head, max_regression, US_PER_DELIVERY_FLOOR),
-            None => Comparison { figure, unit, base, head: None, judgement: Judgement::Missing },
+            None => Comparison { figure, unit, base, head: None, floor: US_PER_DELIVERY_FLOOR, judgement: Judgement::Missing },
         });
     }
     Ok(all)
@@ -162,6 +184,7 @@ fn times(metric: Metric, base: &Summary, head: Option<&Summary>, allowed: f64) -
             unit: Unit::Time,
             base: base_value,
             head: head.map(|head| value(head) as f64),
+            floor,
             judgement,
         };
         match head {
@@ -203,6 +226,24 @@ pub(crate) fn same_setup(base: &Setup, head: &Setup) -> Result<(), Fault> {
     )))
 }
 
+/// Whether a run of this setup can be compared with `base` when it is over; `watches` says whether it has the server's figures.
+///
+/// # Errors
+///
+/// When it cannot, whatever comes of the run; it says what to do.
+pub(crate) fn check(base: &Outcome, setup: &Setup, watches: bool) -> Result<(), Fault> {
+    same_setup(&base.setup, setup)?;
+    // With itself: what fails here would fail after the run, too.
+    gates(base, base, 0.0)?;
+    if base.server.is_some() && !watches {
+        return Err(Fault::new(
+            "the baseline has the server's processor time, and this run would not: add --server-pid PID, or take a baseline that was \
+             measured without it",
+        ));
+    }
+    Ok(())
+}
+
 /// What else differs, in sentences: it does not forbid the comparison but may explain it.
 pub(crate) fn remarks(base: &Outcome, head: &Outcome) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -229,20 +270,25 @@ pub(crate) fn table(comparisons: &[Comparison]) -> Vec<String> {
     let mut table = Table::with_head(&["figure", "baseline", "now", "change", ""]);
     for comparison in comparisons {
         let verdict = match comparison.judgement {
-            Judgement::Kept => "ok",
-            Judgement::Worse => "WORSE",
-            Judgement::Missing => "MISSING",
-            Judgement::TooFew => "too few values",
+            Judgement::Kept => "ok".to_owned(),
+            Judgement::BelowFloor => format!("ok, {}", comparison.floored()),
+            Judgement::Worse => "WORSE".to_owned(),
+            Judgement::Missing => "MISSING".to_owned(),
+            Judgement::TooFew => "too few values".to_owned(),
         };
         table.row([
             comparison.figure.clone(),
             comparison.unit.shown(comparison.base),
             comparison.head.map_or_else(|| "-".to_owned(), |head| comparison.unit.shown(head)),
             comparison.change().unwrap_or_else(|| "-".to_owned()),
-            verdict.to_owned(),
+            verdict,
         ]);
     }
-    table.lines("  ")
+    let mut lines = table.lines("  ");
+    if comparisons.iter().any(|comparison| comparison.judgement == Judgement::BelowFloor) {
+        lines.push(format!("  {FLOORS}"));
+    }
+    lines
 }
 
 /// Reads `10%`.
@@ -290,9 +336,13 @@ mod tests {
         assert_eq!(judged(&base, &with_acks([11_100; 1_000]), "ack:p50"), Judgement::Worse);
         assert_eq!(judged(&base, &with_acks([11_100; 1_000]), "ack:p99"), Judgement::Worse);
         let quick = with_acks([100; 1_000]);
-        assert_eq!(judged(&quick, &with_acks([149; 1_000]), "ack:p50"), Judgement::Kept, "half as long again, but one wake-up");
+        assert_eq!(
+            judged(&quick, &with_acks([149; 1_000]), "ack:p50"),
+            Judgement::BelowFloor,
+            "half as long again, but one wake-up"
+        );
         assert_eq!(judged(&quick, &with_acks([151; 1_000]), "ack:p50"), Judgement::Worse);
-        assert_eq!(judged(&quick, &with_acks([349; 1_000]), "ack:p99"), Judgement::Kept);
+        assert_eq!(judged(&quick, &with_acks([349; 1_000]), "ack:p99"), Judgement::BelowFloor);
         assert_eq!(judged(&quick, &with_acks([351; 1_000]), "ack:p99"), Judgement::Worse);
     }
 
@@ -343,6 +393,26 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_compared_afterwards_is_refused_before() {
+        let base = fixture::outcome();
+        assert!(check(&base, &base.setup, true).is_ok());
+        let fault = check(&base, &base.setup, false).unwrap_err().to_string();
+        assert!(fault.contains("add --server-pid PID"), "{fault}");
+        let unwatched = Outcome { server: None, ..base.clone() };
+        assert!(check(&unwatched, &base.setup, false).is_ok() && check(&unwatched, &base.setup, true).is_ok());
+        let mut other = base.setup.clone();
+        other.clients = 7;
+        assert!(check(&base, &other, true).unwrap_err().to_string().contains("--clients was 1,000 and is 7"));
+        let mut void = base.clone();
+        void.generator.void.push("behind".to_owned());
+        assert!(check(&void, &base.setup, true).unwrap_err().to_string().contains("void"));
+        let mut empty = unwatched;
+        empty.metrics.clear();
+        empty.counts = Default::default();
+        assert!(check(&empty, &base.setup, true).unwrap_err().to_string().contains("too few values"));
+    }
+
+    #[test]
     fn another_machine_is_remarked() {
         let base = fixture::outcome();
         let mut head = base.clone();
@@ -359,6 +429,25 @@ mod tests {
         let all = comparisons(&with_acks([10_000; 1_000]), &with_acks([12_000; 1_000]), TEN_PERCENT).unwrap();
         let lines = table(&all);
         assert!(lines[1].contains("ack:p50") && lines[1].contains("+20.0 %") && lines[1].ends_with("WORSE"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_floor_is_shown_where_it_decided() {
+        let (base, head) = (with_acks([100; 1_000]), with_acks([149; 1_000]));
+        let lines = table(&comparisons(&base, &head, TEN_PERCENT).unwrap());
+        assert!(lines[1].contains("+49.0 %") && lines[1].ends_with("ok, under the floor of 50 µs"), "{lines:#?}");
+        assert!(lines.last().unwrap().contains(FLOORS), "{lines:#?}");
+        let gates = gates(&base, &head, TEN_PERCENT).unwrap();
+        assert!(gates[0].passed, "{gates:#?}");
+        assert_eq!(gates[0].measured, "149 µs (baseline 100 µs, +49.0 %, under the floor of 50 µs)");
+        let same = table(&comparisons(&base, &base, TEN_PERCENT).unwrap());
+        assert!(!same.iter().any(|line| line.contains("floor")), "{same:#?}");
+        let mut head = base.clone();
+        head.server.as_mut().unwrap().us_per_delivery = Some(0.11);
+        let mut base = base;
+        base.server.as_mut().unwrap().us_per_delivery = Some(0.07);
+        let lines = table(&comparisons(&base, &head, TEN_PERCENT).unwrap());
+        assert!(lines.iter().any(|line| line.ends_with("ok, under the floor of 0.05 µs")), "{lines:#?}");
     }
 
     #[test]

@@ -60,17 +60,28 @@ function linearTicks(low, high, count, unit) {
   return ticks;
 }
 
-/** Powers of ten from `low` to `high`; also 2 and 5 times those where there are few. */
+/** The factors of a power of ten that a logarithmic axis has marks at: more of them where it spans little. */
+const logFactors = (low, high) => (Math.log10(high / low) < 2 ? [1, 2, 5] : [1]);
+
+/** The marks of a logarithmic axis from `low` to `high`. */
 function logTicks(low, high) {
-  const factors = Math.log10(high / low) < 2 ? [1, 2, 5] : [1];
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) {
-    for (const factor of factors) {
+    for (const factor of logFactors(low, high)) {
       const tick = factor * 10 ** power;
       if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick);
     }
   }
   return ticks;
+}
+
+/** Widens a logarithmic axis to the next marks, so that it has some however little it spans. */
+function logHeights(low, high) {
+  const factors = logFactors(low, high);
+  const marks = (value) => [-1, 0, 1].flatMap((more) => factors.map((factor) => factor * 10 ** (Math.floor(Math.log10(value)) + more)));
+  const below = marks(low).filter((mark) => mark <= low * 1.001);
+  const above = marks(high).filter((mark) => mark >= high * 0.999);
+  return [Math.max(...below), Math.min(...above)];
 }
 
 /** From values to pixels. */
@@ -93,10 +104,10 @@ function bounds(values, log) {
   return [low, high];
 }
 
-/** The same for heights: from zero, and widened so that a line is not an edge. */
+/** The same for heights: from zero, or from a mark, and widened so that a line is not an edge. */
 function heights(values, log) {
   const [low, high] = bounds(values, log);
-  return log ? [low, high] : [Math.min(low, 0), high * 1.06];
+  return log ? logHeights(low, high) : [Math.min(low, 0), high * 1.06];
 }
 
 /** Puts a chart into `host`, and draws it anew when its width changes. @param {HTMLElement} host @param {Options} options */

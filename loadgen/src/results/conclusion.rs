@@ -89,8 +89,8 @@ pub(crate) fn sentence(outcome: &Outcome) -> String {
             return format!("The server broke {broken} to {}: mend that before its figures mean anything.", people(outcome));
         }
         Verdict::Void => {
-            return "Nothing can be said about the server, because the tester itself was the bottleneck: give it more cores or \
-                    processes, or ask for less."
+            return "Nothing can be said about the server, because the tester itself was the bottleneck: see above for what was in \
+                    its way."
                 .to_owned();
         }
         Verdict::Failed | Verdict::Passed => {}

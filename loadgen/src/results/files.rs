@@ -37,13 +37,25 @@ pub(crate) fn rewrite(dir: &Path, outcome: &Outcome, base: Option<&Outcome>) -> 
     if dir.join(LOG).exists() { Ok(()) } else { write_file(dir, LOG, &hlog::text(outcome, &[])?) }
 }
 
+/// Makes a directory, unless it is there.
+///
+/// # Errors
+///
+/// When it cannot be made, or is something else.
+pub(crate) fn directory(dir: &Path) -> Result<(), Fault> {
+    if fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
+        return Err(Fault::new(format!("{} is a file, and a directory is wanted: name another one", dir.display())));
+    }
+    fs::create_dir_all(dir).map_err(Fault::while_doing(&dir.display().to_string()))
+}
+
 /// Writes one file of that name, and the directory it is in.
 ///
 /// # Errors
 ///
 /// When it cannot be written.
 pub(crate) fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
-    fs::create_dir_all(dir).map_err(Fault::while_doing(&dir.display().to_string()))?;
+    directory(dir)?;
     let path = dir.join(name);
     fs::write(&path, bytes).map_err(Fault::while_doing(&path.display().to_string()))
 }
@@ -116,5 +128,7 @@ mod tests {
     fn a_directory_that_cannot_be_is_named() {
         let fault = write(Path::new("/dev/null/run"), &fixture::outcome(), &[]).unwrap_err().to_string();
         assert!(fault.starts_with("/dev/null/run: "), "{fault}");
+        let fault = directory(Path::new("/dev/null")).unwrap_err().to_string();
+        assert!(fault.starts_with("/dev/null is a file, and a directory is wanted"), "{fault}");
     }
 }

@@ -148,7 +148,7 @@ function percentiles() {
   }
   const made = section("How long it took, by percentile");
   const tip = (x) => `${percentile(x)} took no longer than`;
-  chart(made, { title: "Read: this share of all (below) took no longer than this (left)", series, upTo: true, height: 320, x: { log: true, format: percentile, tip }, y: { log: false, format: tickTime } });
+  chart(made, { title: "Read: this share of all (below) took no longer than this (left)", series, upTo: true, height: 320, x: { log: true, format: percentile, tip }, y: { log: true, format: tickTime } });
   if (run.setup.closed_loop) made.append(element("p", { class: "bad" }, `${run.closed_loop}.`));
   else made.append(element("p", { class: "soft small" }, run.omission));
 }
@@ -184,7 +184,7 @@ function timeline() {
     const of = (figure) => (point) => point.latencies[name]?.[figure] ?? null;
     if (!metricOf(name) || (metricOf("ack") && !["ack", "delivery"].includes(name))) continue;
     const lines = [over("p50", name, of("p50")), over("p99", name, of("p99"), "dashed"), over("max", name, of("max"), "faint")];
-    add(`Latency: ${name}`, lines, { format: tickTime, log: false });
+    add(`Latency: ${name}`, lines, { format: tickTime, log: true });
   }
   add("Connections", [over("logged in", "connect", (p) => p.connections)], plain);
   add("Connects a second", [over("connects", "join", (p) => p.connects)], plain);
@@ -228,6 +228,9 @@ function tallies() {
 function setup() {
   const s = run.setup;
   const v = run.verifier;
+  const used = run.timeline.points.some((point) => point.measured)
+    ? `busiest ${share(run.generator.busiest_thread)} of a core, all ${digits(run.generator.cpu)} cores`
+    : "its processor time was not measured in less than a second";
   const pairs = [
     ["command", element("code", {}, s.command)],
     ["server", s.url],
@@ -237,7 +240,7 @@ function setup() {
     ["measured", `${tickTime(run.seconds * 1e6)}, after ${s.warmup_seconds} s that do not count`],
     ["seed", String(s.seed)],
     ["machine", `${run.machine.cpu}, ${run.machine.cores} ${run.machine.cores === 1 ? "core" : "cores"}, ${run.machine.kernel}`],
-    ["tester", `loadgen ${run.loadgen}, ${s.processes} × ${s.workers} threads; busiest ${share(run.generator.busiest_thread)} of a core, all ${digits(run.generator.cpu)} cores`],
+    ["tester", `loadgen ${run.loadgen}, ${s.processes} × ${s.workers} threads; ${used}`],
     ["server process", run.server ? `${digits(run.server.cpu)} cores; memory ${bytes(run.server.rss_before)} before, ${bytes(run.server.rss_after)} after` : "not watched: --server-pid shows its processor time and memory"],
     ["promises checked", `${whole(v.events)} events in ${whole(v.conversations)} conversations, ${whole(v.acked)} acknowledged messages, ${whole(v.recoveries)} returns, ${whole(v.typing)} typing indicators`],
   ];
@@ -247,6 +250,7 @@ function setup() {
 function reading() {
   const pairs = [
     ["percentile", "p99 = 2 ms says: 99 of 100 took no longer than 2 ms. Ask what your slowest users get, so look at p99 and beyond, not at the mean."],
+    ["logarithmic", "Charts of latency open with a logarithmic scale: from one line to the next it is ten times as long (or twice to two and a half times, where there are more lines), so the many quick ones and the few slow ones are both to be seen. The button above a chart makes it linear, which shows how much longer the slow ones took."],
     ["percentile plot", "To the right, each step looks at ten times rarer events: 90 %, 99 %, 99.9 %. A line that stays flat is a server that is steady; one that turns up early is a server that makes one in so many wait."],
     ["open loop", "Messages are due at fixed times, as people write without asking whether the server is busy. Time counts from when a message was due. In a closed loop each sender waits for its reply: a slow server is then asked less, and its latencies leave out the waiting."],
     ["service time", "ack_service and delivery_service count from when a message was really sent. Where they are shorter than ack and delivery, messages waited before they were sent."],

@@ -214,12 +214,15 @@ fn server(outcome: &Outcome, colour: Colour) -> Vec<String> {
 
 fn tester(outcome: &Outcome, colour: Colour) -> Vec<String> {
     let generator = &outcome.generator;
-    let mut line = format!(
-        "  {}  busiest thread {} of a core, all {} cores",
-        colour.head("tester"),
-        units::share(generator.busiest_thread),
-        units::three_digits(generator.cpu)
-    );
+    let used = match outcome.timeline.iter().any(|second| second.measured) {
+        true => format!(
+            "busiest thread {} of a core, all {} cores",
+            units::share(generator.busiest_thread),
+            units::three_digits(generator.cpu)
+        ),
+        false => "processor not measured in less than a second".to_owned(),
+    };
+    let mut line = format!("  {}  {used}", colour.head("tester"));
     if let Some(lag) = outcome.metrics.get(&Metric::Lag).filter(|lag| lag.count > 0) {
         line.push_str(&format!(", late by {} (p99) and {} at most", units::time(lag.p99 as f64), units::time(lag.max as f64)));
     }
@@ -318,6 +321,14 @@ mod tests {
         assert!(text.contains("  void: the busiest thread used 98 % of a core"));
         assert_eq!(text.matches(conclusion::CLOSED_LOOP).count(), 2, "{text}");
         assert!(!text.contains("coordinated omission"), "{text}");
+    }
+
+    #[test]
+    fn a_tester_that_was_not_measured_is_not_said_to_be_idle() {
+        let mut outcome = fixture::outcome();
+        assert!(summary(&outcome, Colour::Plain).contains("  tester  busiest thread "));
+        outcome.timeline.iter_mut().for_each(|second| second.measured = false);
+        assert!(summary(&outcome, Colour::Plain).contains("  tester  processor not measured in less than a second"));
     }
 
     #[test]

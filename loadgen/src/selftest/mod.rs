@@ -5,6 +5,7 @@ mod faults;
 mod host;
 pub(crate) mod house;
 mod proxy;
+mod tamper;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::fault::Fault as CannotRun;
-use crate::outcome::Outcome;
+use crate::outcome::{Gate, Outcome};
 use crate::people::cli::IdentityOptions;
 use crate::people::conduct::{Run, VoidLimits, conduct};
 use crate::people::live::Live;
@@ -26,10 +27,15 @@ use crate::people::team::Spread;
 use crate::raw::cli::Endpoint;
 use crate::results::gates::Threshold;
 use crate::results::table::Table;
+use crate::run::{ANSWERED, unanswered};
 use crate::say;
 use crate::tokens::{self, Token};
-use faults::{Fault, Tamper};
+use faults::{Expected, Fault};
+use tamper::Tamper;
 
+/// How long a run waits at its end for what is under way, and how long where one answer never comes.
+const DRAIN_NS: u64 = 10 * SECOND;
+const DRAIN_IN_VAIN_NS: u64 = 4 * SECOND;
 /// A fault was not caught, or the honest run was blamed.
 const EXIT_NOT_CAUGHT: u8 = 1;
 /// What shows that everything came late.
@@ -42,7 +48,7 @@ const CHAT: Duration = Duration::from_secs(5);
 const CHAT_PAST_A_LEASE: Duration = Duration::from_secs(10);
 const CHAT_PAST_A_REAL_LEASE: Duration = Duration::from_secs(16);
 
-/// Prove the verifier: a proxy that drops, repeats, reorders, delays and alters frames, and each fault must be caught
+/// Prove the verifier: a proxy that drops, repeats, reorders, delays and alters what the server says, and each fault must be caught
 ///
 /// Without --url it talks to a small server of its own. Exit status: 0 when each fault was caught and the honest run passed, 1 when not,
 /// 2 when it could not take place. Takes about twenty seconds.
@@ -104,16 +110,14 @@ fn report(outcomes: &[(Fault, Tried)]) -> Result<bool, CannotRun> {
         let (fault, problem) = (*fault, problem(*fault, tried));
         all_right &= problem.is_none();
         let details = &tried.outcome.verifier.details;
-        let found = details.iter().find(|breach| fault.caught_as().contains(&breach.kind.as_str())).or(details.first());
-        let what = match fault {
-            Fault::DelayAll => tried
-                .outcome
-                .gates
-                .iter()
-                .find(|gate| !gate.passed)
-                .map(|gate| format!("{} was {}", gate.condition, gate.measured)),
-            _ => found.map(|breach| breach.kind.clone()),
+        let kinds = match fault.expected() {
+            Expected::Breach(kinds) => kinds,
+            Expected::Nothing | Expected::Late | Expected::Unanswered => &[],
         };
+        let found = details.iter().find(|breach| kinds.contains(&breach.kind.as_str())).or(details.first());
+        let missed = fault.gate().and_then(|condition| tried.missed(condition));
+        let missed = missed.map(|gate| if gate.condition == ANSWERED { "unanswered".to_owned() } else { gate.measured.clone() });
+        let what = found.map(|breach| breach.kind.clone()).or(missed);
         table.row([
             fault.name().to_owned(),
             what.unwrap_or_else(|| "nothing".to_owned()),
@@ -139,19 +143,37 @@ struct Tried {
     struck: bool,
 }
 
+impl Tried {
+    /// The gate of that condition, if it was not met.
+    fn missed(&self, condition: &str) -> Option<&Gate> {
+        self.outcome.gates.iter().find(|gate| gate.condition == condition && !gate.passed)
+    }
+}
+
+impl Fault {
+    /// The gate that must not be met, where that is how it shows.
+    const fn gate(self) -> Option<&'static str> {
+        match self.expected() {
+            Expected::Late => Some(LATENCY_GATE),
+            Expected::Unanswered => Some(ANSWERED),
+            Expected::Nothing | Expected::Breach(_) => None,
+        }
+    }
+}
+
 /// What is wrong with how it ended, if anything is.
 fn problem(fault: Fault, tried: &Tried) -> Option<String> {
     let found: Vec<&str> = tried.outcome.verifier.details.iter().map(|breach| breach.kind.as_str()).collect();
-    let late = tried.outcome.gates.iter().any(|gate| !gate.passed);
     if !tried.struck {
         return Some("the proxy had no occasion for it".to_owned());
     }
-    match fault {
-        Fault::None | Fault::DelayAll if !found.is_empty() => Some(format!("found {found:?} where no promise was broken")),
-        Fault::DelayAll if !late => Some(format!("{LATENCY_GATE} was met")),
-        Fault::None | Fault::DelayAll => None,
-        _ if found.iter().any(|kind| fault.caught_as().contains(kind)) => None,
-        _ => Some(format!("found {found:?}, not one of {:?}", fault.caught_as())),
+    match (fault.expected(), fault.gate()) {
+        (Expected::Breach(kinds), _) if found.iter().any(|kind| kinds.contains(kind)) => None,
+        (Expected::Breach(kinds), _) => Some(format!("found {found:?}, not one of {kinds:?}")),
+        _ if !found.is_empty() => Some(format!("found {found:?} where no promise was broken")),
+        (_, Some(gate)) if tried.missed(gate).is_none() => Some(format!("'{gate}' was met")),
+        (Expected::Nothing, _) => tried.missed(ANSWERED).map(|gate| format!("{} where everything was answered", gate.measured)),
+        (Expected::Late | Expected::Unanswered, _) => None,
     }
 }
 
@@ -177,21 +199,24 @@ fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token],
     proxy.abort();
     let mut outcome = conducted?.outcome;
     outcome.gates = vec![threshold.check(&outcome)];
+    outcome.gates.extend(unanswered(&outcome));
     let struck = tamper.lock().unwrap_or_else(PoisonError::into_inner).has_struck();
     Ok(Tried { outcome, struck })
 }
 
 /// A few people who type and write. They drop out only where that is what is tested: who resumes gets what was lost after all. Where an
-/// indicator must get stuck they only type: a message that comes late on a busy machine would excuse it.
+/// indicator must get stuck they only type: a message that comes late on a busy machine would excuse it. Where a message is forgotten
+/// nobody pages back: it must be missed when the log is read again.
 fn plan(server: Endpoint, fault: Fault, chat: Duration) -> Plan {
     let (scenario, rate) = if fault == Fault::StuckTyping { (Scenario::Typing, 4.0) } else { (Scenario::Chat, 25.0) };
-    let drops_every = matches!(fault, Fault::None | Fault::CutRecovery | Fault::HoleInRecovery).then_some(2.0);
+    let drops = matches!(fault, Fault::None | Fault::CutRecovery | Fault::HoleInRecovery | Fault::AlterRecovery);
+    let drain_ns = if fault == Fault::SwallowReply { DRAIN_IN_VAIN_NS } else { DRAIN_NS };
     let behaviour = Behaviour {
         composing: Some((0.05, 0.3)),
         reads_after: Some((0.1, 0.5)),
-        pages_every: Some(1.0),
+        pages_every: (fault != Fault::Forget).then_some(1.0),
         idles_every: None,
-        drops_every,
+        drops_every: drops.then_some(2.0),
         away_for: (0.3, 0.8),
         ..Scenario::Chat.behaviour()
     };
@@ -212,7 +237,7 @@ fn plan(server: Endpoint, fault: Fault, chat: Duration) -> Plan {
         run: format!("selftest-{}-{}", std::process::id(), fault as u8),
         warmup_ns: 200 * MILLISECOND,
         duration_ns: chat.as_nanos() as u64,
-        drain_ns: 10 * SECOND,
+        drain_ns,
         sources: 1,
     }
 }

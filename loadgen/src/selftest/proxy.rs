@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::faults::Tamper;
+use super::tamper::Tamper;
 
 /// Longest frame that is passed on.
 const MAX_FRAME_BYTES: usize = 4 << 20;

@@ -1,7 +1,7 @@
 //! What the server says: events, replies, refusals.
 
 use super::super::plan::MILLISECOND;
-use super::super::verifier::{Event, EventKind, Place};
+use super::super::verifier::{Event, EventKind, Names, Place};
 use super::super::wire::{Activity, Envelope, Founded, Hint, LoggedEvent, Membership, Message, Page, Refusal};
 use super::arrive::RETRY_NS;
 use super::person::Pending;
@@ -116,8 +116,14 @@ impl Crowd {
         self.check_message(place, message, now);
     }
 
-    /// A message of this run, live or recovered: is it what was sent?
+    /// A message of a conversation, live, recovered, in a reply or on a page: does it belong there, and if it is of this run, is it what
+    /// was sent?
     pub(super) fn check_message(&mut self, place: Place, message: &Message<'_>, now: u64) {
+        if self.directory.id_of(place.conversation) != &*message.conversation_id {
+            let what = format!("a message of the conversation {} among those of another", &*message.conversation_id);
+            let (id, user) = (self.directory.conversation(place.conversation), Names::user(&self.directory, place));
+            return self.verifier.foreign(&id, &user, what, now);
+        }
         let EventKind::Message(number) = self.event_of(message).kind else { return };
         let Some(sent) = self.sends.at(number).copied() else { return };
         let client_message_id = message.client_message_id.as_deref().unwrap_or_default();
@@ -263,6 +269,10 @@ impl Crowd {
                 let events: Vec<Event> = missed.map(|message| self.event_of(message)).collect();
                 let place = self.place(person, membership);
                 page.messages.iter().for_each(|message| self.check_message(place, message, now));
+                if page.has_more && page.messages.is_empty() {
+                    let what = format!("the page after seq {after} is empty although there is more after it");
+                    self.verifier.unrecovered(place, after + 1, what, now, &self.directory);
+                }
                 let more = page.has_more && page.messages.last().is_some_and(|last| last.seq < head);
                 self.verifier.paged(place, (after, head), &events, more, now, &self.directory);
                 let rest = events.last().filter(|_| more).map(|last| (last.seq, head));

@@ -217,6 +217,9 @@ impl Ledger {
                 return Err(what(pair[1].seq, "is not in order at"));
             }
         }
+        if let Some(event) = page.last().filter(|event| event.seq >= before) {
+            return Err(what(event.seq, "has what is not before it, at"));
+        }
         for event in page {
             self.compare(*event)?;
         }

@@ -6,9 +6,10 @@
 //! - `order`: two members saw different events at one `seq`. `altered`: a message is not what was sent. `doubled`: one message has
 //!   two places in a log. `wrong_ack`: the reply names another place than the event.
 //! - `missing`: an acknowledged message was not seen by a member although they were connected and had time.
-//! - `unrecovered` again: the end of each log, read once more when the run is over, leaves out what was delivered.
-//! - `foreign`: an event of a conversation that the connection has not joined, or of somebody who is not in it.
-//! - `unrecovered`: a resumed position did not lead to the head, or a page left out what it should hold.
+//! - `foreign`: an event of a conversation that the connection has not joined, or of somebody who is not in it; a message of another
+//!   conversation in a reply or on a page.
+//! - `unrecovered`: a resumed position did not lead to the head, a join named another history than `auth`, or a page left out what it
+//!   should hold; so too when the end of each log is read once more after the run.
 //! - `typing_stuck`: somebody's typing was announced, and its end was not, well after the lease.
 
 mod ledger;

@@ -160,3 +160,39 @@ fn details_are_bounded_and_breaches_counted() {
     let verified = verifier.finish(0, &Plain);
     assert_eq!((verified.details.len(), verified.breaches), (MAX_DETAILS, 100));
 }
+
+#[test]
+fn a_page_of_history_holds_every_message_before_it() {
+    let mut verifier = joined();
+    (1..=5).for_each(|number| verifier.event(A, message(number, number), 0, &Plain));
+    let page = |numbers: &[u64]| numbers.iter().map(|number| message(*number, *number)).collect::<Vec<_>>();
+    for (numbers, has_more) in [(&[1, 2, 3][..], false), (&[2, 3], true), (&[3], true)] {
+        verifier.looked_back(B, 4, &page(numbers), has_more, 0, &Plain);
+    }
+    assert_eq!(verifier.breaches(), 0);
+    for (numbers, has_more, what) in [
+        (&[][..], true, "the page before seq 4 is empty although there is more before seq 4"),
+        (&[], false, "the page before seq 4 leaves out the message at seq 1"),
+        (&[2, 3], false, "the page before seq 4 leaves out the message at seq 1"),
+        (&[1, 3], true, "the page before seq 4 leaves out the message at seq 2"),
+        (&[1, 2], true, "the page before seq 4 leaves out the message at seq 3"),
+        (&[2, 1, 3], true, "the page before seq 4 is not in order at seq 1"),
+        (&[1, 2, 2, 3], false, "the page before seq 4 is not in order at seq 2"),
+        (&[1, 2, 3, 4], false, "the page before seq 4 has what is not before it, at seq 4"),
+    ] {
+        let mut verifier = joined();
+        (1..=5).for_each(|number| verifier.event(A, message(number, number), 0, &Plain));
+        verifier.looked_back(B, 4, &page(numbers), has_more, 0, &Plain);
+        let details = verifier.finish(0, &Plain).details;
+        assert_eq!((details[0].kind.as_str(), details[0].what.as_str()), ("unrecovered", what));
+    }
+    verifier.looked_back(B, 4, &[message(1, 1), message(2, 9), message(3, 3)], false, 0, &Plain);
+    assert_eq!(kinds(verifier)[0], "order");
+}
+
+#[test]
+fn a_reply_with_seq_0_is_wrong() {
+    let mut verifier = joined();
+    verifier.acked(A, message(0, 1), 0, &Plain);
+    assert_eq!(kinds(verifier), ["wrong_ack"]);
+}

@@ -1,4 +1,9 @@
 //! The crowd against a house without sockets or time: what is tested is what people ask for, and what they make of the answers.
+//! `lies.rs` has the house say what is not so.
+
+mod lies;
+
+use serde_json::Value;
 
 use super::super::plan::{SECOND, Sizes};
 use super::super::scenario::{Scenario, tests::plan};
@@ -6,10 +11,14 @@ use super::*;
 use crate::selftest::house::House;
 use crate::tokens;
 
+/// Changes what the house says; whether it is said at all.
+type Lie = Box<dyn FnMut(&mut Value) -> bool>;
+
 /// A crowd and its server. Texts travel in no time, in order.
 struct World {
     crowd: Crowd,
     house: House,
+    lie: Option<Lie>,
     connected: Vec<Option<u32>>,
     now: u64,
     /// Everything that was sent, for comparing runs.
@@ -21,7 +30,8 @@ impl World {
         let people = plan.people;
         let part = Part { worker: 0, people: 0..people };
         let crowd = Crowd::new(Arc::new(plan), part, tokens::made_up(people as usize));
-        let mut world = Self { crowd, house: House::default(), connected: vec![None; people as usize], now: 0, sent: Vec::new() };
+        let connected = vec![None; people as usize];
+        let mut world = Self { crowd, house: House::default(), lie: None, connected, now: 0, sent: Vec::new() };
         world.crowd.arrive(0);
         world
     }
@@ -63,10 +73,18 @@ impl World {
 
     fn deliver(&mut self, texts: Vec<(u64, String)>) {
         for (connection, text) in texts {
+            let Some(text) = self.said(text) else { continue };
             if let Some(generation) = self.connected[connection as usize] {
                 self.crowd.heard(connection as u32, generation, &text, self.now);
             }
         }
+    }
+
+    /// What becomes of a text of the house's.
+    fn said(&mut self, text: String) -> Option<String> {
+        let Some(lie) = &mut self.lie else { return Some(text) };
+        let mut value = serde_json::from_str(&text).unwrap();
+        lie(&mut value).then(|| value.to_string())
     }
 
     /// The server drops everybody, as when it is restarted.
