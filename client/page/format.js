@@ -180,6 +180,7 @@ export function rowsOf(entries, { me, now, newAfter }) {
       rows.push({ key: keyOf(entry, me), kind: 'event', text: `${who} ${entry.kind === 'joined' ? 'joined' : 'left'}` });
       continue;
     }
+    /** @type {boolean} */
     const isClose = before !== null && before.entry.senderId === entry.senderId
       && at !== null && at.getTime() - new Date(before.entry.createdAt).getTime() < GROUP_MS;
     if (isClose && before) before.isLast = false;

@@ -63,9 +63,10 @@ test('what was not sent survives a reload, and is sent once', async (t) => {
   await alice.locator('#banner').getByText('The connection is lost.').waitFor();
   await say(alice, 'remember me');
   await marked(alice, 'remember me', 'pending');
+  // Away and back, as a reload is, but that the page itself comes from the server.
+  await alice.goto('about:blank');
   await visit.server.start();
-  // Away and back, as a reload is: the page itself comes from the server.
-  await alice.reload();
+  await alice.goto(visit.server.url);
   await shows(alice, ['remember me']);
   await marked(alice, 'remember me', 'read');
   await shows(bob, ['remember me']);
