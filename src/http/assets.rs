@@ -111,7 +111,8 @@ mod tests {
     /// The policy forbids inline code anyway; text that becomes markup it would not notice.
     #[test]
     fn no_text_becomes_markup() {
-        let makes_markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "createContextualFragment"];
+        let makes_markup =
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "createContextualFragment"];
         for asset in FILES.iter().filter(|asset| asset.path.starts_with("/client/page/")) {
             let text = std::str::from_utf8(asset.bytes).unwrap();
             for name in makes_markup {
