@@ -51,8 +51,8 @@ for (const { name, options } of LOOKS) {
     const direct = conversationIn(alice);
     const bob = await visit.signIn('Bob');
     await converse(alice, bob);
+    await inspect(alice, `${name}-thread`);
     if (isPhone) {
-      await inspect(alice, `${name}-thread`);
       await alice.getByRole('button', { name: 'Back to the conversations' }).click();
       await alice.locator('#list').waitFor();
     }
@@ -99,10 +99,10 @@ async function converse(alice, bob) {
   await say(alice, 'Yes, picked them up this morning.');
   await say(alice, 'The door sticks, so pull while you turn. It took me ten minutes, and somebody with a cello watched the whole time.');
   await message(bob, 'Yes, picked them up this morning.').waitFor();
-  await say(bob, 'Good to know 😄');
+  await say(bob, 'Good to know! I would have knocked until somebody came.');
   await say(bob, 'Here is how to find it: https://example.com/rooms/12?floor=3');
-  await message(alice, 'Good to know 😄').waitFor();
-  await say(alice, '👍');
+  await message(alice, 'Good to know! I would have knocked until somebody came.').waitFor();
+  await say(alice, 'Thank you!');
   await say(alice, 'See you at seven.\nI bring the tea.');
   await message(bob, 'See you at seven.\nI bring the tea.').waitFor();
   await message(alice, 'See you at seven.\nI bring the tea.').locator('.mark.read').waitFor();
