@@ -243,7 +243,7 @@ export class ChatClient {
 
   /** Connected: everything is to be as it was. @param {AuthReply} reply */
   #ready({ user, epoch }) {
-    if (this.user && this.user.id !== user.id) throw 'another user';
+    if (this.user && this.user.id !== user.id) throw new Error('another user');
     Object.assign(this, { user });
     if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
     this.#epoch = epoch;

@@ -190,8 +190,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       const { signal } = (asked = new AbortController());
       try {
         const given = await options.getToken({ reason, signal });
-        if (given) return given;
-        throw 'no token';
+        if (typeof given === 'string' && given) return given;
+        throw new TypeError('no token');
       } finally {
         if (!signal.aborted) asking = null;
       }

@@ -351,7 +351,6 @@ export class Conversation {
 
   /** @internal Not connected any more. */
   _down() {
-    this.#log.gap();
     this._still(this.#wanted ? 'opening' : this.state, passing('DISCONNECTED'));
   }
 

@@ -276,16 +276,21 @@ test('a server that stops is left alone until it says, also when the network com
   await timers.advance(0);
   assert.equal(alice.state, 'connected');
   const late = outcome(alice.request('ping'));
+  server.create('x', ['alice', 'bob']);
+  alice.conversation('x').send('after it said so');
+  await timers.advance(100);
+  assert.equal(server.asked('send_message').length, 0, 'it would not be read');
   server.socket.closeBy(4000, 'draining');
   await timers.advance(0);
   assert.deepEqual([alice.state, alice.reason.code, late.error.code], ['reconnecting', 'draining', 'DISCONNECTED']);
-  assert.equal(alice.retryAt - timers.now(), 9000);
+  assert.equal(alice.retryAt - timers.now(), 8900);
   page.window.speak('online');
   page.show(true);
-  await timers.advance(8999);
+  await timers.advance(8899);
   assert.equal(server.sockets.length, 1);
   await timers.advance(1);
   assert.deepEqual([server.sockets.length, alice.state], [2, 'connected']);
+  assert.equal(server.conversations.get('x').log.length, 1);
 });
 
 test('when the network is back, or the page in view, it does not wait; but it does not hammer either', async () => {
@@ -448,6 +453,18 @@ test('close ends everything, and connect begins again', async () => {
   await timers.advance(0);
   await again;
   assert.deepEqual([alice.state, conversation.state], ['connected', 'open']);
+});
+
+test('close while a new token is asked for leaves no timer', async () => {
+  const { timers, server, connected } = setup();
+  const answers = ['alice', new Promise(() => {})];
+  const alice = await connected('alice', { getToken: () => answers.shift() });
+  server.socket.emit('connection_status', { status: 'token_expiring', expiresAt: server.time() });
+  await timers.advance(0);
+  assert.equal(answers.length, 0);
+  alice.close();
+  await timers.advance(0);
+  assert.equal(timers.pending, 0);
 });
 
 test('close while it connects rejects whoever waits, at every step', async () => {
