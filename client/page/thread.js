@@ -106,6 +106,7 @@ export class Thread {
       place(this.#log, elements);
       if (isPage) this.#log.setAttribute('aria-busy', 'false');
     });
+    this.#log.classList.toggle('blank', isLoaded && entries.length === 0);
     if (isFirst) {
       this.#isFresh = false;
       const line = this.#log.querySelector('.divider.new');
