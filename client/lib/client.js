@@ -6,13 +6,12 @@
 /** @import { Timing } from './timing.js' */
 import { createConnection } from './connection.js';
 import { Conversation } from './conversation.js';
+import { NOTHING } from './defer.js';
 import { createOutbox } from './outbox.js';
 import { createTiming } from './timing.js';
 
 /** Conversations that are joined side by side. */
 const JOINED_AT_ONCE = 4;
-const NOTHING = () => {};
-
 /**
  * What conversations need of their client.
  *
