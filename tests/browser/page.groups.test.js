@@ -156,3 +156,30 @@ test('an invite can be an address', async (t) => {
   assert.equal(conversationIn(zoe), conversationIn(alice));
   visit.assertQuiet();
 });
+
+test('a long list comes in pages, and is searched', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  await alice.evaluate(async (url) => {
+    const { ChatClient } = await import(url);
+    const token = async () => (await (await fetch('/dev/token?sub=alice&name=Alice')).json()).token;
+    const client = new ChatClient({ url: '/ws', getToken: token });
+    await client.connect();
+    for (let number = 1; number <= 40; number += 1) await client.createConversation([`guest-${number}`]);
+    client.close();
+  }, `${visit.server.url}/client/chat.js`);
+  const items = alice.locator('#list .item');
+  await until('all of them, live', async () => (await items.count()) === 42);
+  await alice.reload();
+  await until('a page', async () => (await items.count()) === 30);
+  await alice.getByRole('button', { name: 'Show more' }).click();
+  await until('all of them', async () => (await items.count()) === 42);
+  assert.equal(await alice.locator('#list-more').isHidden(), true);
+  assert.equal(await items.first().locator('.item-title').textContent(), 'guest-40');
+
+  await alice.getByLabel('Search conversations').fill('GUEST-3');
+  await until('those that are called that', async () => (await items.count()) === 11);
+  await alice.getByLabel('Search conversations').fill('nobody');
+  await alice.getByText('No conversation is called that.').waitFor();
+  visit.assertQuiet();
+});
