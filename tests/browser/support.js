@@ -16,7 +16,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
-const ROOT = process.env.PARLOR_ROOT ?? fileURLToPath(new URL('../..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** The server's program. */
 export const BINARY = process.env.PARLOR_BIN ?? path.join(ROOT, 'target/debug/parlor');
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
