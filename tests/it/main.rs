@@ -22,6 +22,7 @@ mod import;
 mod import_refusals;
 mod loadgen;
 mod matrix;
+mod page;
 mod postgres;
 mod postgres_nodes;
 mod postgres_recovery;
