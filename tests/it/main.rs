@@ -24,6 +24,7 @@ mod matrix;
 mod postgres;
 mod presence;
 mod recovery;
+mod supabase;
 mod support;
 mod tidy;
 mod typing;
