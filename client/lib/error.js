@@ -1,0 +1,23 @@
+/** What goes wrong with a request, in one shape for the server's errors and the client's own. */
+
+export class ChatError extends Error {
+  /**
+   * @param {string} code The server's (`not_found`, `rate_limited`, …) or, in capitals, the client's: `DISCONNECTED`, `TIMEOUT`,
+   *   `QUEUE_FULL`, `DISCARDED`, `CLOSED`, `INVALID`.
+   * @param {string} message For people; it may change.
+   * @param {{ retryable?: boolean, retryAfterMs?: number }} [more]
+   */
+  constructor(code, message, { retryable = false, retryAfterMs } = {}) {
+    super(message);
+    this.name = 'ChatError';
+    /** @readonly */
+    this.code = code;
+    /** @readonly Whether the same request may succeed later. */
+    this.retryable = retryable;
+    /** @readonly How long to wait before that, where the server says so. */
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** @returns {ChatError} */
+export const disconnected = () => new ChatError('DISCONNECTED', 'not connected', { retryable: true });

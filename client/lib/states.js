@@ -1,0 +1,4 @@
+/** The states of a client. Only `Connection` changes it, in one place. */
+
+/** @type {readonly ['idle', 'connecting', 'connected', 'reconnecting', 'closed', 'failed']} */
+export const STATES = Object.freeze(['idle', 'connecting', 'connected', 'reconnecting', 'closed', 'failed']);

@@ -1,0 +1,12 @@
+/**
+ * A timer in a worker. Browsers slow the timers of pages in the background down to one a minute, but not those of workers. It is
+ * told how long to wait, and says when that is over; a later word replaces an earlier one.
+ */
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+
+self.onmessage = ({ data }) => {
+  clearTimeout(timer);
+  timer = setTimeout(() => self.postMessage(0), data);
+};
