@@ -78,13 +78,14 @@ fn greet(server: &Server, config: &Config, out: &mut impl Write) -> std::io::Res
     let address = server.address();
     writeln!(out, "parlor {} listens on ws://{address}/ws", env!("CARGO_PKG_VERSION"))?;
     if config.dev {
+        writeln!(out, "\nOpen http://{address}/ in a browser and choose who you are.")?;
         writeln!(out, "\nDevelopment: anyone on this machine gets a token. One for each demo user, good for a day:\n")?;
         for (id, name) in DEV_USERS {
             let token = UserId::parse(id).ok().and_then(|user| server.dev_token(&user, name));
             writeln!(out, "  {id:<6} {}", token.unwrap_or_default())?;
         }
-        writeln!(out, "\nMore: curl 'http://{address}/dev/token?sub=erin&name=Erin'")?;
-        writeln!(out, "Next: connect a WebSocket to ws://{address}/ws and send\n")?;
+        writeln!(out, "\nMore: curl 'http://{address}/dev/token?sub=grace&name=Grace'")?;
+        writeln!(out, "Or connect a WebSocket to ws://{address}/ws and send\n")?;
         writeln!(out, r#"  {{"type":"auth","requestId":"1","payload":{{"token":"<a token from above>"}}}}"#)?;
         writeln!(out, r#"  {{"type":"create_conversation","requestId":"2","payload":{{"memberIds":["bob"]}}}}"#)?;
         writeln!(
@@ -92,6 +93,8 @@ fn greet(server: &Server, config: &Config, out: &mut impl Write) -> std::io::Res
             r#"  {{"type":"send_message","requestId":"3","payload":{{"conversationId":"<its id>","content":"Hello!"}}}}"#
         )?;
         writeln!(out, "\nREADME.md has a client in ten lines, PROTOCOL.md all actions and events. Ctrl-C stops.")?;
+    } else if config.page {
+        writeln!(out, "The page is at http://{address}/; it asks for a token.")?;
     }
     out.flush()
 }

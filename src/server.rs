@@ -113,6 +113,7 @@ impl Server {
             trusted_proxies: config.trusted_proxies,
             operator_token: config.operator_token.clone(),
             minter,
+            has_page: config.page,
             issuer: config.auth.issuer.clone(),
             audience: config.auth.audience.clone(),
             last_check: tokio::sync::Mutex::default(),

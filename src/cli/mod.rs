@@ -24,7 +24,7 @@ const MAX_TOKENS: i64 = 1_000_000;
 
 const EXAMPLES: &str = "\
 Examples:
-  parlor serve --dev                       try it out: http://127.0.0.1:8080
+  parlor serve --dev                       try it out: open http://127.0.0.1:8080/
   parlor serve --jwt-secret-file secret    tokens that your backend signs with HS256
   parlor serve --jwks jwks.json            tokens of an identity provider, with its published keys
   parlor token --sub alice --name Alice    a token for the server that runs with --dev
@@ -150,6 +150,9 @@ pub struct ServerArgs {
     /// client's address, by which wrong invite codes are counted, is the nth from its end
     #[arg(long, env = "PARLOR_TRUSTED_PROXIES", value_name = "COUNT", default_value_t = 0)]
     pub trusted_proxies: usize,
+    /// Serve the built-in chat page at `/`, to which people log in with a token. With --dev it is always there
+    #[arg(long, env = "PARLOR_PAGE", value_parser = BoolishValueParser::new())]
+    pub page: bool,
     /// How log lines are written
     #[arg(long, env = "PARLOR_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -280,8 +283,8 @@ pub struct OriginArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Development")]
 pub struct DevelopmentArgs {
-    /// For trying it out on a loopback address: makes a secret in --data when no key is given, hands out tokens to anyone, and
-    /// lets pages of localhost connect
+    /// For trying it out on a loopback address: makes a secret in --data when no key is given, hands out tokens to anyone, lets
+    /// pages of localhost connect, and serves a page to chat on at `/`
     #[arg(long, env = "PARLOR_DEV", value_parser = BoolishValueParser::new())]
     pub dev: bool,
 }

@@ -23,7 +23,8 @@ use crate::cli::{self, ServeArgs};
 use crate::protocol::Limits;
 
 /// Ids and names of the users that a server with `--dev` hands out tokens for.
-pub const DEV_USERS: [(&str, &str); 4] = [("alice", "Alice"), ("bob", "Bob"), ("carol", "Carol"), ("dave", "Dave")];
+pub const DEV_USERS: [(&str, &str); 6] =
+    [("alice", "Alice"), ("bob", "Bob"), ("carol", "Carol"), ("dave", "Dave"), ("erin", "Erin"), ("frank", "Frank")];
 /// Most worker threads: far more than a machine has cores, and few enough to start.
 const MAX_WORKERS: usize = 1024;
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub workers: usize,
     /// Hands out tokens to anyone; then `listen` is a loopback address.
     pub dev: bool,
+    /// Serves the built-in page; always with `dev`.
+    pub page: bool,
     /// Whose tokens are trusted.
     pub auth: AuthConfig,
     /// Reverse proxies in front whose `X-Forwarded-For` is believed.
@@ -124,6 +127,7 @@ impl Config {
                 database,
                 workers,
                 dev,
+                page: dev || args.server.page,
                 auth,
                 trusted_proxies,
                 operator_token,
@@ -194,6 +198,7 @@ impl fmt::Display for Config {
         for (flag, value) in cli::listing(&self.limits) {
             line(&flag, &value)?;
         }
+        line("page", &self.page)?;
         line("dev", &self.dev)
     }
 }

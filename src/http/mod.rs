@@ -1,9 +1,11 @@
-//! HTTP: the WebSocket handshake, health, metrics, tokens for development. hyper on one runtime; after a handshake the raw
-//! socket goes to a worker and hyper's memory goes with it.
+//! HTTP: the WebSocket handshake, health, metrics, the built-in page, tokens for development. hyper on one runtime; after a
+//! handshake the raw socket goes to a worker and hyper's memory goes with it.
 
+mod assets;
 mod dev;
 mod listener;
 mod operator;
+mod page;
 mod query;
 mod upgrade;
 
@@ -49,6 +51,8 @@ pub(crate) struct Http {
     pub(crate) operator_token: Option<Secret>,
     /// Signs tokens for anybody who asks, in development only.
     pub(crate) minter: Option<Minter>,
+    /// Serves the built-in page.
+    pub(crate) has_page: bool,
     pub(crate) issuer: Option<String>,
     pub(crate) audience: Option<String>,
     /// When the store was asked last whether it answers, and whether it did.
@@ -102,13 +106,14 @@ impl Http {
             "/operator/remove" if self.operator_token.is_some() => operator::remove(self, &request),
             "/favicon.ico" if is_get => text(StatusCode::NO_CONTENT, ""),
             "/" if request.headers().contains_key(UPGRADE) => text(StatusCode::NOT_FOUND, "connect the WebSocket to /ws\n"),
-            "/" if is_get => text(StatusCode::OK, "This is a Parlor chat server. Connect a WebSocket to /ws.\n"),
-            "/healthz" | "/readyz" | "/metrics" | "/" => {
-                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-                response
-            }
-            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+            "/healthz" | "/readyz" | "/metrics" => only_get(),
+            path => match page::answer(self, &request) {
+                Some(response) if is_get => response,
+                Some(_) => only_get(),
+                None if path != "/" => text(StatusCode::NOT_FOUND, "not found\n"),
+                None if is_get => text(StatusCode::OK, "This is a Parlor chat server. Connect a WebSocket to /ws.\n"),
+                None => only_get(),
+            },
         }
     }
 
@@ -149,6 +154,12 @@ impl Http {
     fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
+}
+
+fn only_get() -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {

@@ -1,0 +1,249 @@
+/**
+ * The chat: one client, and the parts of the page that show it. Whatever changes in the client, all parts look once, in the next frame.
+ */
+
+import { ChatClient } from '../chat.js';
+import { avatar } from './avatar.js';
+import { Banner } from './banner.js';
+import { Composer } from './composer.js';
+import { copyInvite, DetailsDialog, NewDialog, showHelp, toast } from './dialogs.js';
+import { byId, icon, setText } from './dom.js';
+import { Drafts } from './drafts.js';
+import { groupSubtitle, presence, titleOf } from './format.js';
+import { listenToKeys } from './keys.js';
+import { List } from './list.js';
+import { nextPerson, partnerOf } from './people.js';
+import { parseHash, storage, tokenSource } from './session.js';
+import { Thread } from './thread.js';
+
+/** @import { Conversation } from '../chat.js' */
+/** @import { Identity, Person } from './session.js' */
+
+/** The newest so many conversations are live: who types and who is online shows in the list. */
+const MOST_OPEN = 20;
+/** A tab that nobody sees draws no frames, and looks this often. */
+const HIDDEN_RENDER_MS = 250;
+/** Words like "5 min ago" become old. */
+const CLOCK_MS = 30_000;
+
+export class App {
+  #users;
+  #client;
+  #drafts;
+  #list;
+  #thread;
+  #composer;
+  #banner;
+  #newDialog;
+  #details;
+  #isDue = false;
+  /** @type {Conversation | null} */
+  #current = null;
+
+  /**
+   * @param {Identity} identity @param {readonly Person[]} users demo users
+   * @param {{ logout: (problem?: string) => void }} exits
+   */
+  constructor(identity, users, { logout }) {
+    this.#users = users;
+    this.#client = new ChatClient({
+      url: new URL('../../ws', import.meta.url),
+      getToken: tokenSource(identity, () => logout('The token was refused. Log in with a fresh one.')),
+      storage,
+    });
+    this.#drafts = new Drafts(() => this.#client.user?.id ?? identity.person?.id ?? '');
+    this.#list = new List(this.#client, this.#drafts);
+    this.#thread = new Thread(this.#client, {
+      retry: (id) => void this.#current?.retry(id).catch((error) => console.debug('not sent again', error)),
+      discard: (id) => this.#current?.discard(id),
+      edit: (id, content) => {
+        this.#current?.discard(id);
+        this.#composer.edit(content);
+      },
+    });
+    this.#composer = new Composer(this.#client, this.#drafts, () => this.#thread.sent());
+    this.#banner = new Banner(this.#client, () => logout());
+    this.#newDialog = new NewDialog(this.#client, users, (conversation) => this.#go(conversation.id));
+    this.#details = new DetailsDialog(this.#client, () => this.#go(''));
+    this.#bindButtons(logout);
+    this.#client.on('change', () => this.#renderSoon());
+    this.#client.on('list', () => this.#openNewest());
+    this.#client.on('error', (error) => console.debug('the server refused something', error));
+    setInterval(() => this.#renderSoon(), CLOCK_MS);
+    document.addEventListener('visibilitychange', () => this.#render());
+    window.addEventListener('hashchange', () => void this.#follow());
+  }
+
+  /**
+   * Connects; the first time that this succeeds, loads the list and opens what the address says.
+   * @param {{ isFirst: boolean, isDemo: boolean }} visit whether somebody has just chosen who they are
+   */
+  start(visit) {
+    byId('chat').hidden = false;
+    let isDone = false;
+    this.#client.on('state', async ({ state }) => {
+      if (state !== 'connected' || isDone) return;
+      isDone = true;
+      try {
+        await this.#arrive(visit);
+      } catch (error) {
+        // The connection was lost meanwhile: the next one does it.
+        isDone = false;
+        console.debug('the list was not loaded', error);
+      }
+    });
+    this.#client.connect().catch((error) => console.debug('not connected', error));
+    this.#render();
+  }
+
+  /** @param {{ isFirst: boolean, isDemo: boolean }} visit */
+  async #arrive({ isFirst, isDemo }) {
+    await this.#client.conversations();
+    let home = this.#client.list[0]?.id;
+    if (isFirst && isDemo) home = await this.#furnish() ?? home;
+    const { join, conversation } = parseHash(location.hash);
+    if (join !== null) {
+      history.replaceState(null, '', location.pathname);
+      this.#newDialog.show({ what: 'join', code: join });
+    } else if (conversation !== null) await this.#follow();
+    else if (home && (isFirst || matchMedia('(min-width: 641px)').matches)) this.#go(home);
+  }
+
+  /** Gives a demo user somebody to talk to, and on an empty server a group of all. @returns {Promise<string | undefined>} */
+  async #furnish() {
+    const me = this.#client.user?.id ?? '';
+    const partner = partnerOf(this.#users, me);
+    const isEmpty = this.#client.list.length === 0;
+    if (isEmpty) await this.#client.createGroup('Lounge', this.#users.map(({ id }) => id).filter((id) => id !== me));
+    return partner ? (await this.#client.createConversation([partner.id])).id : undefined;
+  }
+
+  /** @param {() => void} logout */
+  #bindButtons(logout) {
+    const button = (/** @type {string} */ id, /** @type {import('./dom.js').IconName} */ name, /** @type {() => void} */ onclick) => {
+      byId(id).replaceChildren(icon(name));
+      byId(id).onclick = onclick;
+    };
+    const showDetails = () => this.#current && this.#details.show(this.#current);
+    button('help', 'help', showHelp);
+    button('switch-user', 'out', () => logout());
+    button('new', 'plus', () => this.#newDialog.show());
+    button('details', 'people', showDetails);
+    button('back', 'back', () => this.#go(''));
+    byId('invite').replaceChildren(icon('copy'), 'Copy invite');
+    byId('invite').onclick = () => void copyInvite(this.#current?.inviteCode ?? '');
+    listenToKeys({
+      help: showHelp,
+      search: () => this.#list.focusSearch(),
+      start: () => this.#newDialog.show(),
+      members: showDetails,
+      move: (step) => this.#go(this.#list.neighbour(step)),
+      leaveThread: () => {
+        if (matchMedia('(max-width: 640px)').matches) this.#go('');
+        this.#list.focusCurrent();
+      },
+    });
+  }
+
+  /** Has the address name a conversation, which opens it. @param {string | undefined} id */
+  #go(id) {
+    if (id === undefined || parseHash(location.hash).conversation === (id || null)) return;
+    if (id) location.hash = id;
+    else history.pushState(null, '', location.pathname);
+    void this.#follow();
+  }
+
+  /** Opens the conversation that the address names. */
+  async #follow() {
+    const id = parseHash(location.hash).conversation;
+    if (id === (this.#current?.id ?? null)) return;
+    const conversation = id === null ? null : this.#client.conversation(id);
+    this.#current = conversation;
+    this.#list.current = id ?? '';
+    byId('chat').dataset.view = id === null ? 'list' : 'thread';
+    this.#composer.show(conversation);
+    this.#thread.show(conversation);
+    this.#render();
+    if (!conversation) return;
+    if (matchMedia('(pointer: fine)').matches) this.#composer.focus();
+    try {
+      if (conversation.state !== 'open') await conversation.open();
+    } catch (error) {
+      if (conversation !== this.#current || /** @type {{ code?: string }} */ (error).code !== 'not_found') return;
+      toast('There is no such conversation, or you are not a member of it.');
+      return this.#go('');
+    }
+    if (conversation === this.#current) this.#renderSoon();
+  }
+
+  /** Keeps the newest conversations live, and no more than twice as many. */
+  #openNewest() {
+    const ignore = (/** @type {unknown} */ error) => console.debug('a conversation was not opened or closed', error);
+    this.#client.list.forEach((conversation, index) => {
+      if (index < MOST_OPEN && conversation.state === 'closed') conversation.open().catch(ignore);
+      if (index >= 2 * MOST_OPEN && conversation.state === 'open' && conversation !== this.#current) conversation.close().catch(ignore);
+    });
+  }
+
+  #renderSoon() {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    const render = () => {
+      if (this.#isDue) this.#render();
+    };
+    if (document.hidden) setTimeout(render, HIDDEN_RENDER_MS);
+    else requestAnimationFrame(render);
+  }
+
+  #render() {
+    this.#isDue = false;
+    this.#list.render();
+    this.#banner.render();
+    this.#details.render();
+    this.#renderMe();
+    byId('thread').hidden = this.#current === null;
+    byId('nothing').hidden = this.#current !== null;
+    if (this.#current) {
+      this.#renderHead(this.#current);
+      this.#composer.render();
+      this.#thread.render();
+    }
+    const unread = this.#client.list.reduce((sum, conversation) => sum + conversation.unreadCount, 0);
+    const title = this.#current ? `${titleOf(this.#current, this.#client.user?.id)} · Parlor` : 'Parlor';
+    document.title = unread > 0 ? `(${unread}) ${title}` : title;
+  }
+
+  #renderMe() {
+    const { user } = this.#client;
+    const me = byId('me');
+    if (user && me.dataset.look !== `${user.id} ${user.name}`) {
+      me.dataset.look = `${user.id} ${user.name}`;
+      me.replaceChildren(avatar(user.id, user.name, { isSmall: true }), user.name);
+    }
+    const next = user ? nextPerson(this.#users, user.id, this.#current?.members ?? []) : null;
+    const link = /** @type {HTMLAnchorElement} */ (byId('open-as'));
+    link.hidden = next === null;
+    if (!next) return;
+    const fields = new URLSearchParams({ as: next.id, ...this.#current && { c: this.#current.id } });
+    link.href = `#${fields}`;
+    if (link.dataset.look === next.id) return;
+    link.dataset.look = next.id;
+    link.replaceChildren(icon('tab'), `Open as ${next.name}`);
+  }
+
+  /** @param {Conversation} conversation */
+  #renderHead(conversation) {
+    const title = titleOf(conversation, this.#client.user?.id);
+    const { kind, partner, members, memberCount } = conversation;
+    const isDirect = kind === 'direct';
+    setText(byId('thread-title'), title);
+    setText(byId('thread-subtitle'), isDirect ? presence(partner, new Date()) : kind ? groupSubtitle(members, memberCount) : '');
+    byId('invite').hidden = conversation.inviteCode === undefined;
+    const holder = byId('thread-avatar');
+    const look = JSON.stringify([title, kind, partner?.online, partner?.userId]);
+    if (holder.dataset.look === look) return;
+    holder.dataset.look = look;
+    const id = (isDirect && partner?.userId) || conversation.id;
+    holder.replaceChildren(avatar(id, title, { isOnline: partner?.online ?? false, isGroup: !isDirect }));
+  }
+}

@@ -1,0 +1,15 @@
+/**
+ * The round sign of a person or a group: initials on a colour that follows from the id.
+ */
+
+import { h } from './dom.js';
+import { hue, initials } from './format.js';
+
+/**
+ * @param {string} id @param {string} name
+ * @param {{ isOnline?: boolean, isSmall?: boolean, isGroup?: boolean }} [look]
+ */
+export function avatar(id, name, { isOnline = false, isSmall = false, isGroup = false } = {}) {
+  const classes = ['avatar', `hue-${hue(id)}`, isOnline && 'online', isSmall && 'small', isGroup && 'group'];
+  return h('span', { class: classes.filter(Boolean).join(' '), 'aria-hidden': 'true', text: initials(name) });
+}

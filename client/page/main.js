@@ -1,0 +1,59 @@
+/**
+ * The start of the page: who is it, then the chat.
+ */
+
+import { App } from './app.js';
+import { prepareDialogs } from './dialogs.js';
+import { byId } from './dom.js';
+import { askWho } from './people.js';
+import { demoUsers, parseHash, personNamed, remember, remembered, storage } from './session.js';
+
+/** @import { Identity, Person } from './session.js' */
+
+/** What the first screen has to say after a reload. */
+const PROBLEM = 'parlor:problem';
+
+prepareDialogs();
+await begin();
+
+async function begin() {
+  const users = await loadUsers();
+  const named = fromAddress(users);
+  if (named) remember(named);
+  const problem = storage.getItem(PROBLEM) ?? '';
+  storage.removeItem(PROBLEM);
+  const kept = remembered();
+  const identity = kept ?? await askWho(users, problem);
+  remember(identity);
+  const isFirst = kept === null || named !== null;
+  new App(identity, users, { logout }).start({ isFirst, isDemo: users.length > 0 });
+}
+
+/** @returns {Promise<Person[]>} */
+async function loadUsers() {
+  try {
+    return await demoUsers();
+  } catch (error) {
+    console.debug('the server does not say for whom it has tokens', error);
+    byId('welcome-error').textContent = 'The server cannot be reached. Reload the page to try again.';
+    return [];
+  }
+}
+
+/** Who the address says that this tab is. It says so once: neither history nor a copied address keeps it. @param {readonly Person[]} users */
+function fromAddress(users) {
+  const { as, token, conversation } = parseHash(location.hash);
+  if (as === null && token === null) return null;
+  history.replaceState(null, '', conversation === null ? location.pathname : `#${conversation}`);
+  if (token !== null) return { token };
+  const person = users.find(({ id }) => id === as) ?? (users.length > 0 ? personNamed(as ?? '') : null);
+  return person && { person };
+}
+
+/** Forgets who this tab is, and asks anew. @param {string} [problem] */
+function logout(problem = '') {
+  remember(null);
+  if (problem) storage.setItem(PROBLEM, problem);
+  history.replaceState(null, '', location.pathname);
+  location.reload();
+}

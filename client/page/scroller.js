@@ -1,0 +1,77 @@
+/**
+ * A scrolled element whose content changes above, below and in the middle of what is being read, without what is being read moving. It
+ * is either stuck to its end, then it stays there, or it holds on to the first row that can be seen.
+ */
+
+/** This near to the end counts as being there: fractions of pixels, and a hand that stopped just short. */
+const STUCK_PX = 32;
+
+export class Scroller {
+  #frame;
+  /** @type {number | null} */
+  #resizing = null;
+  isStuck = true;
+
+  /** @param {HTMLElement} frame @param {() => void} onScroll after each movement */
+  constructor(frame, onScroll) {
+    this.#frame = frame;
+    frame.addEventListener('scroll', () => {
+      // A frame that became smaller scrolls too, and is not on its way away from the end.
+      if (this.#resizing === null) this.isStuck = this.belowPx <= STUCK_PX;
+      onScroll();
+    }, { passive: true });
+    new ResizeObserver(() => this.#resized()).observe(frame);
+  }
+
+  /** What lies above and below what is seen. */
+  get abovePx() {
+    return this.#frame.scrollTop;
+  }
+
+  get belowPx() {
+    return this.#frame.scrollHeight - this.#frame.clientHeight - this.#frame.scrollTop;
+  }
+
+  /** Changes the content. @param {() => void} change */
+  keep(change) {
+    const anchor = this.isStuck ? null : this.#firstSeen();
+    const before = anchor?.getBoundingClientRect().top ?? 0;
+    change();
+    if (this.isStuck) this.toEnd();
+    else if (anchor?.isConnected) this.#frame.scrollTop += anchor.getBoundingClientRect().top - before;
+  }
+
+  toEnd() {
+    this.isStuck = true;
+    this.#frame.scrollTop = this.#frame.scrollHeight;
+  }
+
+  /** Has this row stand a little below the upper edge, or the end be seen if that comes first. @param {Element} row */
+  to(row) {
+    const top = row.getBoundingClientRect().top - this.#frame.getBoundingClientRect().top;
+    this.#frame.scrollTop += top - this.#frame.clientHeight / 5;
+    this.isStuck = this.belowPx <= STUCK_PX;
+  }
+
+  /** The first row of which something can be seen, found by halving: rows lie below each other. */
+  #firstSeen() {
+    const rows = this.#frame.children;
+    const edge = this.#frame.getBoundingClientRect().top;
+    let [low, high] = [0, rows.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle].getBoundingClientRect().bottom > edge) high = middle;
+      else low = middle + 1;
+    }
+    return rows[low] ?? null;
+  }
+
+  #resized() {
+    if (!this.isStuck) return;
+    this.toEnd();
+    if (this.#resizing !== null) cancelAnimationFrame(this.#resizing);
+    this.#resizing = requestAnimationFrame(() => {
+      this.#resizing = null;
+    });
+  }
+}

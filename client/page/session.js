@@ -1,0 +1,87 @@
+/**
+ * Who this tab is, and where its tokens come from: a demo user of a development server, or a token that was pasted. Both are kept for
+ * this tab only; a reload keeps them, another tab does not see them.
+ */
+
+const KEY = 'parlor:identity';
+const MAX_NAME_CHARS = 60;
+
+/** @typedef {{ id: string, name: string }} Person */
+/** @typedef {{ person: Person, token?: undefined } | { token: string, person?: undefined }} Identity */
+
+/** A store that lasts for the tab, or as long as the page where a browser grants none. */
+export const storage = tabStorage();
+
+function tabStorage() {
+  try {
+    const { sessionStorage } = window;
+    sessionStorage.getItem(KEY);
+    return sessionStorage;
+  } catch {
+    /** @type {Map<string, string>} */
+    const kept = new Map();
+    return {
+      getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+      setItem: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value),
+      removeItem: (/** @type {string} */ key) => void kept.delete(key),
+    };
+  }
+}
+
+/** The demo users of this server: none in production. @returns {Promise<Person[]>} */
+export async function demoUsers() {
+  const response = await fetch(new URL('./mode.json', import.meta.url));
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return (await response.json()).users;
+}
+
+/** @returns {Identity | null} */
+export function remembered() {
+  const kept = storage.getItem(KEY);
+  return kept === null ? null : JSON.parse(kept);
+}
+
+/** @param {Identity | null} identity */
+export function remember(identity) {
+  if (identity === null) storage.removeItem(KEY);
+  else storage.setItem(KEY, JSON.stringify(identity));
+}
+
+/** Somebody of this name; the same name is the same user. @param {string} text @returns {Person | null} */
+export function personNamed(text) {
+  const name = text.trim().slice(0, MAX_NAME_CHARS);
+  const id = name.toLowerCase().normalize('NFKD').replace(/\p{Mark}/gu, '').replace(/[^a-z0-9._:@|-]+/gu, '-').replace(/^-+|-+$/gu, '');
+  return id ? { id, name } : null;
+}
+
+/**
+ * What the client asks for tokens.
+ * @param {Identity} identity
+ * @param {() => void} onRefused called when the server refuses a token for which there is no other
+ */
+export function tokenSource(identity, onRefused) {
+  /** @param {{ reason: string, signal: AbortSignal }} ask */
+  return async ({ reason, signal }) => {
+    if (identity.token !== undefined) {
+      if (reason !== 'rejected') return identity.token;
+      onRefused();
+      throw new Error('the token was refused');
+    }
+    const { id, name } = identity.person;
+    const query = new URLSearchParams({ sub: id, name });
+    const response = await fetch(new URL(`../../dev/token?${query}`, import.meta.url), { signal, cache: 'no-store' });
+    if (!response.ok) throw new Error(`the server gave no token: ${response.status}`);
+    return (await response.json()).token;
+  };
+}
+
+/**
+ * What the address asks for behind its `#`: a conversation, `as=USER` with `c=CONVERSATION`, `token=TOKEN` or `join=CODE`.
+ * @param {string} hash
+ */
+export function parseHash(hash) {
+  const text = hash.replace(/^#/u, '');
+  const fields = new URLSearchParams(text.includes('=') ? text : { c: text });
+  const field = (/** @type {string} */ name) => fields.get(name) || null;
+  return { conversation: field('c'), as: field('as'), token: field('token'), join: field('join') };
+}
