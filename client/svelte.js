@@ -12,6 +12,8 @@ const LINGER_MS = 1000;
 /** When a conversation is selected it shows at least this much, if there is as much. */
 const SCREENFUL = 30;
 const NOTHING = () => {};
+/** @type {readonly never[]} */
+const NONE = Object.freeze([]);
 
 /**
  * @param {Options & { autoOpen?: number }} options `autoOpen`: of how many listed conversations presence and typing are live, by
@@ -77,18 +79,18 @@ export class ChatStore {
   }
   /** Of the current conversation, as are those below. @returns {readonly Entry[]} */
   get messages() {
-    return this.current?.messages ?? [];
+    return this.current?.messages ?? NONE;
   }
   get hasOlder() {
     return this.current?.hasOlder ?? false;
   }
   /** @returns {readonly Member[]} */
   get members() {
-    return this.current?.members ?? [];
+    return this.current?.members ?? NONE;
   }
   /** Who is typing: ids. @returns {readonly string[]} */
   get typing() {
-    return this.current?.typists ?? [];
+    return this.current?.typists ?? NONE;
   }
 
   /** @param {string} userId */

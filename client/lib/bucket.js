@@ -1,13 +1,19 @@
 /**
  * An allowance of requests, a little below what a server grants a user as it comes, so that what is sent is not refused: too many
- * refusals would close the connection. Pure.
+ * refusals would close the connection. Where a server grants less it learns from refusals, and goes up again slowly. Pure.
  */
+
+const SLOWER = 0.8;
+const FASTER_PER_SECOND = 0.02;
+const LEAST_PER_SECOND = 0.2;
 
 export class Bucket {
   #burst;
+  #most;
   #perSecond;
   #left;
   #at = 0;
+  #blockedUntil = 0;
 
   /**
    * @param {number} burst
@@ -15,7 +21,7 @@ export class Bucket {
    */
   constructor(burst, perSecond) {
     this.#burst = this.#left = burst;
-    this.#perSecond = perSecond;
+    this.#perSecond = this.#most = perSecond;
   }
 
   /**
@@ -31,6 +37,7 @@ export class Bucket {
     this.#at = now;
     if (this.#left < 1) return Math.ceil(((1 - this.#left) * 1000) / this.#perSecond);
     this.#left -= 1;
+    this.#perSecond = Math.min(this.#most, this.#perSecond + FASTER_PER_SECOND);
     return 0;
   }
 
@@ -42,6 +49,9 @@ export class Bucket {
    */
   block(now, pauseMs) {
     this.#at = now;
+    // Those that were on their way together are refused together.
+    if (now >= this.#blockedUntil) this.#perSecond = Math.max(LEAST_PER_SECOND, this.#perSecond * SLOWER);
+    this.#blockedUntil = now + pauseMs;
     this.#left = Math.min(this.#left, 0, 1 - (pauseMs * this.#perSecond) / 1000);
   }
 }

@@ -7,15 +7,11 @@
 import { Clock, PLATFORM, startTicker } from './clock.js';
 import { Connection } from './connection.js';
 import { Conversation } from './conversation.js';
-import { ChatError, disconnected } from './error.js';
 import { errorOf } from './requests.js';
 import { Sender } from './sender.js';
 
 /** Conversations that are joined again side by side after a reconnect; their answers are long. */
 const REJOINED_AT_ONCE = 4;
-/** How often something is asked that the server cannot answer now. */
-const PATIENCE = 5;
-const PATIENCE_MS = 2000;
 const NOTHING = () => {};
 
 /**
@@ -27,7 +23,6 @@ const NOTHING = () => {};
  * @property {() => string} randomId
  * @property {() => string} time
  * @property {<A extends keyof Replies>(action: A, payload: Payload) => Promise<Replies[A]>} request
- * @property {<A extends keyof Replies>(action: A, payload: Payload) => Promise<Replies[A]>} patiently
  * @property {(payload: Payload, settle: Settle<Replies['join_conversation']>) => void} join
  * @property {(unsent: Item['unsent']) => Promise<Message>} send
  * @property {(conversationId: string, clientMessageId: string) => Item['unsent'] | undefined} discard
@@ -98,7 +93,6 @@ export class ChatClient {
       randomId: options.randomId ?? randomId,
       time: () => new Date(clock.now()).toISOString(),
       request: (action, payload) => this.#ask(action, payload),
-      patiently: (action, payload) => this.#patiently(action, payload),
       join: (payload, settle) => connection.requests.request('join_conversation', payload, settle),
       send: (unsent) => sender.send(unsent),
       discard: (id, clientMessageId) => sender.discard(id, clientMessageId),
@@ -197,7 +191,7 @@ export class ChatClient {
     const cursor = (more && this.#cursor) || undefined;
     this.#cursor ??= null;
     const before = new Map(this.list.map((conversation) => [conversation, conversation._activity]));
-    const { conversations, nextCursor } = await this.#patiently('load_conversations', { limit, cursor });
+    const { conversations, nextCursor } = await this.#ask('load_conversations', { limit, cursor });
     const page = new Set(conversations.map((summary) => summary.id));
     for (const summary of conversations) {
       const conversation = this.conversation(summary.id);
@@ -280,26 +274,6 @@ export class ChatClient {
   }
 
   /**
-   * The same, a few times if the server cannot answer now.
-   *
-   * @template {keyof Replies} A
-   * @param {A} action
-   * @param {Payload} payload
-   * @returns {Promise<Replies[A]>}
-   */
-  async #patiently(action, payload) {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#ask(action, payload);
-      } catch (error) {
-        if (!(error instanceof ChatError && error.retryable && this.#connection.usable) || tries >= PATIENCE) throw error;
-        const pause = error.retryAfterMs ?? PATIENCE_MS;
-        await new Promise((/** @type {(value: void) => void} */ resolve) => this.#clock.after(pause, resolve));
-      }
-    }
-  }
-
-  /**
    * Logged in.
    *
    * @param {AuthReply} reply
@@ -357,7 +331,7 @@ export class ChatClient {
         const conversation = this.#conversations.get(String(payload.conversationId));
         conversation?._event(type, payload);
         // Joined on another device: nothing else tells.
-        if (!conversation?.kind && !this.#loading) {
+        if (!conversation?.kind && this.#cursor !== undefined && !this.#loading) {
           this.#loading = true;
           this.conversations().catch(NOTHING).finally(() => (this.#loading = false));
         }

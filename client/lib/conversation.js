@@ -10,7 +10,7 @@ import { entryOf, Log } from './log.js';
 const TYPING_EVERY_MS = 3000;
 /** After the last key. */
 const TYPING_ENDS_MS = 5000;
-/** Before a join is asked for again that the server could not answer, where it does not say how long. */
+/** Before a join is asked for again that the server did not answer. */
 const JOIN_AGAIN_MS = 2000;
 
 /** @typedef {'closed' | 'opening' | 'open' | 'left'} ConversationState */
@@ -35,7 +35,7 @@ export class Conversation {
   /** @type {ConversationState} */
   #state = 'closed';
   #wanted = false;
-  #limit = 50;
+  #limit = 1;
   /** @type {Map<string, Member>} */
   #members = new Map();
   /** Who types, and when that ends by itself. @type {Map<string, Task>} */
@@ -144,8 +144,8 @@ export class Conversation {
    * @returns {Promise<void>}
    */
   open({ limit = 50 } = {}) {
+    this.#limit = Math.max(this.#limit, limit);
     if (this.#state === 'open') return Promise.resolve();
-    this.#limit = limit;
     this.#wanted = true;
     return this._join();
   }
@@ -253,17 +253,21 @@ export class Conversation {
   }
 
   async #markRead() {
-    try {
-      while (this.#mark > this.readSeq) {
-        const mark = this.#mark;
-        const { seq, unreadCount } = await this.#core.patiently('mark_read', { conversationId: this.id, seq: mark });
+    while (this.#mark > this.readSeq) {
+      const mark = this.#mark;
+      try {
+        const { seq, unreadCount } = await this.#core.request('mark_read', { conversationId: this.id, seq: mark });
         if (mark === this.#mark) this.#mark = seq;
         // What came meanwhile is in the log, but perhaps not in the answer.
         this.#patch({ readSeq: Math.max(seq, this.readSeq), unreadCount: this.#unreadAfter(this.#mark) ?? unreadCount });
+      } catch (error) {
+        if (/** @type {ChatError} */ (error).code === 'TIMEOUT') continue;
+        if (this.#core.usable) {
+          this.#mark = 0;
+          this.#patch({ unreadCount: this.#unreadAfter(this.readSeq) });
+        }
+        throw error;
       }
-    } catch (error) {
-      if (this.#core.usable) this.#mark = 0;
-      throw error;
     }
   }
 
@@ -333,8 +337,12 @@ export class Conversation {
     this.#memberList = null;
     this.#clearTypists();
     for (const userId of typing) this.#startTypist(userId, this.#core.typingLeaseMs);
+    this.#state = 'open';
+    this.#messages = null;
     this.#summarize(conversation);
-    this.#enter('open');
+    // A head that is behind what is known is so because of one's own messages, which do not count.
+    const mark = Math.max(this.#mark, this.readSeq);
+    this.#patch({ unreadCount: this.#unreadAfter(mark) ?? conversation.unreadCount });
     for (const event of events) if (event.type === 'message_created') this.#settle(event.payload);
     for (const event of missed) if (event.type === 'message_created') this.#core.message(this, entryOf(event.payload));
   }
@@ -449,7 +457,8 @@ export class Conversation {
     const newer = summary.head >= head;
     this.#summary = { ...summary };
     if (!newer) Object.assign(this.#summary, { head, lastMessage });
-    if (!newer || this.#mark > summary.readSeq) this.#summary.unreadCount = unreadCount;
+    if (!newer) this.#summary.unreadCount = unreadCount;
+    else if (this.#mark > summary.readSeq) this.#summary.unreadCount = unreadCount;
     this.#summary.readSeq = Math.max(readSeq, summary.readSeq);
     this.#core.listed();
   }

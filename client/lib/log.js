@@ -65,6 +65,7 @@ export class Log {
    */
   apply(event) {
     const entry = entryOfEvent(event);
+    if (!Number.isSafeInteger(entry.seq)) return 'known';
     this.seen = Math.max(this.seen, entry.seq);
     if (entry.seq <= this.seq) return 'known';
     if (!this.#epoch || entry.seq !== this.seq + 1) return 'gap';

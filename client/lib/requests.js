@@ -12,6 +12,11 @@ const TIMEOUT_MS = 30_000;
 /** Of the 64 that a server takes unanswered; the rest is for messages, `auth` and `ping`, which do not wait here. */
 const MOST_IN_FLIGHT = 48;
 const MOST_WAITING = 500;
+/** Asked again after a pause, where the server cannot answer now: they change nothing but what this client knows or shows. */
+const REPEATED = new Set(['join_conversation', 'load_conversations', 'load_messages', 'mark_read']);
+const PAUSE_MS = 2000;
+/** A longer pause is for the one who asked to decide about. */
+const LONGEST_PAUSE_MS = 10_000;
 /** What counts as several. */
 const WEIGHTS = /** @type {Record<string, number>} */ ({ join_conversation: 8, load_conversations: 8, load_messages: 8 });
 const ACTIONS_AT_ONCE = 80;
@@ -128,8 +133,14 @@ export class Requests {
     if (!job) return;
     if (type !== 'error') return this.#settle(job, null, payload);
     const error = errorOf(payload);
-    if (error.code === 'rate_limited' && job.action !== 'send_message') this.#bucket.block(this.#clock.now(), error.retryAfterMs ?? 1000);
-    this.#settle(job, error);
+    const { retryAfterMs = PAUSE_MS } = error;
+    if (!error.retryable || retryAfterMs > LONGEST_PAUSE_MS || !REPEATED.has(job.action)) return this.#settle(job, error);
+    // Others would be refused as well, so that all wait.
+    this.#bucket.block(this.#clock.now(), retryAfterMs);
+    this.#sent.delete(job.id);
+    this.#inFlight -= job.weight;
+    this.#waiting.unshift(job);
+    this.#pump();
   }
 
   /**

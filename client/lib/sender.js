@@ -97,8 +97,8 @@ export class Sender {
       } else if (error.retryable) {
         item.stage = 'queued';
         const pause = error.retryAfterMs ?? this.#backoff.next();
-        this.#bucket.block(this.#clock.now(), pause);
-        this.#pausedUntil = this.#clock.now() + pause;
+        if (error.code === 'rate_limited') this.#bucket.block(this.#clock.now(), pause);
+        else this.#pausedUntil = this.#clock.now() + pause;
       } else {
         this.#fail(item, error);
       }

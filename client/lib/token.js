@@ -34,8 +34,13 @@ export class Tokens {
    */
   async need(reason) {
     if (this.#until - this.#clock.now() > FRESH_MS) return this.#token;
-    this.#asked ??= this.#fetch(reason).finally(() => (this.#asked = null));
-    return this.#asked;
+    if (this.#asked) return this.#asked;
+    const asked = (this.#asked = this.#fetch(reason));
+    try {
+      return await asked;
+    } finally {
+      if (this.#asked === asked) this.#asked = null;
+    }
   }
 
   /** The token was taken, and is good for so long. @param {string} token @param {number} ms */
@@ -52,6 +57,7 @@ export class Tokens {
   /** Nobody waits any more. */
   stop() {
     this.forget();
+    this.#asked = null;
     this.#abort?.abort();
   }
 

@@ -1,0 +1,492 @@
+/** Coming, staying, coming back: close codes, pauses, tokens, signs of life. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fakePage, outcome, setup } from './support/harness.js';
+
+test('it connects, logs in, and says so', async () => {
+  const { timers, client } = setup();
+  const alice = client('alice:Alice');
+  const states = [];
+  alice.on('state', ({ state }) => states.push(state));
+  assert.deepEqual([alice.state, alice.user, alice.limits], ['idle', null, null]);
+  const first = alice.connect();
+  assert.equal(alice.connect(), first, 'while it runs it is the same promise');
+  await timers.advance(0);
+  await first;
+  assert.deepEqual(states, ['connecting', 'connected']);
+  assert.deepEqual(alice.user, { id: 'alice', name: 'Alice' });
+  assert.equal(alice.limits.maxJoined, 256);
+});
+
+test('the address may be http, and relative to the page', async () => {
+  for (const [url, href, expected] of [
+    ['https://chat.example/ws', undefined, 'wss://chat.example/ws'],
+    [new URL('http://chat.example/ws'), undefined, 'ws://chat.example/ws'],
+    ['/ws', 'https://app.example/some/page?x#y', 'wss://app.example/ws'],
+  ]) {
+    const { server, connected } = setup();
+    const page = fakePage();
+    page.window.location = { href };
+    await connected('alice', { url, environment: page });
+    assert.equal(server.socket.url, expected);
+  }
+});
+
+test('an address that is none, or a platform without sockets, is told and not tried again', async () => {
+  for (const options of [{ url: '/ws' }, { WebSocket: undefined }]) {
+    const { timers, client } = setup();
+    const native = globalThis.WebSocket;
+    globalThis.WebSocket = undefined;
+    const alice = client('alice', options);
+    const result = outcome(alice.connect());
+    await timers.advance(60_000);
+    globalThis.WebSocket = native;
+    assert.deepEqual([alice.state, alice.reason.code, result.state], ['failed', 'INVALID', 'rejected']);
+  }
+});
+
+for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4003, 4008, 4242]) {
+  test(`after ${code} it comes back`, async () => {
+    const { timers, server, connected } = setup();
+    const alice = await connected('alice');
+    await timers.advance(6000);
+    server.socket.closeBy(code, 'why');
+    await timers.advance(0);
+    assert.deepEqual([alice.state, alice.reason.closeCode, alice.reason.message], ['reconnecting', code, 'why']);
+    const wait = alice.retryAt - timers.now();
+    if (code === 4008) assert.ok(wait >= 10_000, `${wait} ms`);
+    else assert.ok(wait >= 0 && wait <= 500, `${wait} ms`);
+    await timers.advance(wait);
+    assert.deepEqual([alice.state, alice.reason, alice.retryAt, server.sockets.length], ['connected', null, null, 2]);
+  });
+}
+
+for (const [code, name] of [[1002, 'protocol'], [1003, 'protocol'], [1007, 'protocol'], [1008, 'protocol'], [1009, 'protocol'], [4500, 'bad_request'], [4502, 'connection_replaced'], [4503, 'removed'], [4900, 'closed']]) {
+  test(`after ${code} it does not come back`, async () => {
+    const { timers, server, connected } = setup();
+    const page = fakePage();
+    const alice = await connected('alice', { environment: page });
+    server.socket.closeBy(code);
+    await timers.advance(3_600_000);
+    page.window.speak('online');
+    page.show(true);
+    alice.retry();
+    await timers.advance(3_600_000);
+    assert.deepEqual([alice.state, alice.reason.code, alice.reason.closeCode, server.sockets.length], ['failed', name, code, 1]);
+    assert.deepEqual([timers.pending, page.window.listeners, page.document.listeners], [0, 0, 0], 'nothing goes on');
+    // Only when the app says so.
+    alice.connect();
+    await timers.advance(0);
+    assert.equal(alice.state, 'connected');
+  });
+}
+
+test('a refused token is replaced once; a second one refused ends it', async () => {
+  const { timers, server, client } = setup();
+  const asked = [];
+  const alice = client('alice', { getToken: ({ reason }) => asked.push(reason) && 'bad' });
+  const result = outcome(alice.connect());
+  await timers.advance(60_000);
+  assert.deepEqual(asked, ['connect', 'rejected']);
+  assert.deepEqual([alice.state, alice.reason.code, result.state, result.error.code], ['failed', 'unauthorized', 'rejected', 'unauthorized']);
+  assert.equal(server.sockets.length, 2);
+});
+
+test('a refused token that is replaced by a good one is forgotten', async () => {
+  const { timers, server, client } = setup();
+  const asked = [];
+  const alice = client('alice', { getToken: ({ reason }) => (asked.push(reason), reason === 'rejected' ? 'alice' : 'bad') });
+  alice.connect();
+  await timers.advance(0);
+  assert.equal(alice.state, 'connected');
+  // Later, with the token that was good, the same once more.
+  server.socket.closeBy(4501, 'unauthorized');
+  await timers.advance(0);
+  assert.deepEqual([alice.state, asked], ['connected', ['connect', 'rejected', 'rejected']]);
+});
+
+test('a token that is good for a while is used again, one that is about to end is not', async () => {
+  const { timers, server, client } = setup();
+  const asked = [];
+  server.tokenMs = 300_000;
+  const alice = client('alice', { getToken: ({ reason }) => asked.push(reason) && 'alice' });
+  alice.connect();
+  await timers.advance(100_000);
+  server.socket.lost();
+  await timers.advance(500);
+  assert.deepEqual([alice.state, asked], ['connected', ['connect']]);
+  server.socket.closeBy(4001);
+  await timers.advance(1000);
+  assert.deepEqual([alice.state, asked], ['connected', ['connect', 'reconnect']]);
+  server.limits.pingIntervalMs = 4294967295000;
+  await timers.advance(250_000);
+  server.socket.lost();
+  await timers.advance(1000);
+  assert.deepEqual([alice.state, asked], ['connected', ['connect', 'reconnect', 'reconnect']]);
+});
+
+test('when a token is about to end, the connection that runs gets a new one', async () => {
+  const { timers, server, connected } = setup();
+  const asked = [];
+  const alice = await connected('alice', { getToken: ({ reason }) => asked.push(reason) && 'alice:Renamed' });
+  server.socket.emit('connection_status', { status: 'token_expiring', expiresAt: server.time() });
+  await timers.advance(0);
+  assert.deepEqual([asked, server.asked('auth').length, server.sockets.length, alice.state], [['connect', 'expiring'], 2, 1, 'connected']);
+});
+
+test('a new token that does not come, or is refused, is asked for again before the old one ends', async () => {
+  const { timers, server, connected } = setup();
+  const asked = [];
+  const errors = [];
+  const answers = ['alice', new Error('offline'), 'refused', 'alice'];
+  const alice = await connected('alice', {
+    getToken({ reason }) {
+      asked.push(reason);
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+  });
+  alice.on('error', (error) => errors.push(error.code));
+  server.intercept = (socket, type, { token }, requestId) => type === 'auth' && token === 'refused' && (socket.refuse(requestId, 'unauthorized'), true);
+  server.socket.emit('connection_status', { status: 'token_expiring', expiresAt: server.time() });
+  await timers.advance(20_000);
+  assert.deepEqual(asked, ['connect', 'expiring', 'expiring', 'rejected']);
+  assert.deepEqual([errors, answers.length, server.sockets.length, alice.state], [['token', 'token'], 0, 1, 'connected']);
+});
+
+test('a token that cannot be had is tried for with pauses, and never by two at a time', async () => {
+  const { timers, server, client } = setup();
+  let running = 0;
+  let most = 0;
+  let failures = 0;
+  const alice = client('alice', {
+    async getToken() {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => timers.setTimeout(resolve, 100));
+      running--;
+      if (++failures <= 6) throw new Error('the app is down');
+      return 'alice';
+    },
+  });
+  alice.connect();
+  await timers.advance(150);
+  assert.deepEqual([alice.state, alice.reason], ['reconnecting', { code: 'token', message: 'the app is down', closeCode: undefined }]);
+  alice.retry();
+  alice.retry();
+  await timers.advance(60_000);
+  assert.deepEqual([alice.state, most, failures, server.sockets.length], ['connected', 1, 7, 1]);
+});
+
+test('a token that never comes is given up after 15 s, and its signal says so', async () => {
+  const { timers, client } = setup();
+  const signals = [];
+  const alice = client('alice', { getToken: ({ signal }) => (signals.push(signal), new Promise(() => {})) });
+  alice.connect();
+  await timers.advance(14_999);
+  assert.deepEqual([alice.state, signals[0].aborted], ['connecting', false]);
+  await timers.advance(1);
+  assert.deepEqual([alice.state, alice.reason.code, signals[0].aborted], ['reconnecting', 'token', true]);
+  await timers.advance(1000);
+  assert.equal(signals.length, 2);
+  alice.close();
+  assert.deepEqual([signals[1].aborted, timers.pending], [true, 0]);
+});
+
+test('something that is no token is not sent', async () => {
+  for (const token of ['', undefined, 5, null]) {
+    const { timers, server, client } = setup();
+    const alice = client('alice', { getToken: () => token });
+    alice.connect();
+    await timers.advance(0);
+    assert.deepEqual([alice.state, alice.reason.code, server.sockets.length], ['reconnecting', 'token', 0]);
+  }
+});
+
+test('a token of somebody else ends it', async () => {
+  const { timers, server, client } = setup();
+  let user = 'alice';
+  const alice = client('alice', { getToken: () => user });
+  alice.connect();
+  await timers.advance(0);
+  user = 'bob';
+  server.socket.closeBy(4001);
+  await timers.advance(1000);
+  assert.deepEqual([alice.state, alice.reason.code, alice.user.id], ['failed', 'unauthorized', 'alice']);
+});
+
+test('pauses grow while it fails, also where the login succeeds and nothing after it', async () => {
+  const { timers, server, connected } = setup();
+  const waits = [];
+  const alice = await connected('alice', { random: () => 1 });
+  const round = async () => {
+    server.socket.lost();
+    const wait = alice.retryAt - timers.now();
+    waits.push(wait);
+    await timers.advance(wait);
+    assert.equal(alice.state, 'connected');
+  };
+  for (let i = 0; i < 8; i++) await round();
+  assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16000, 20000, 20000]);
+  // It held for five seconds.
+  await timers.advance(5000);
+  await round();
+  assert.equal(waits.at(-1), 500);
+});
+
+test('a socket that does not open, and a login that is not answered, are given up after 10 s', async () => {
+  const { timers, server, client } = setup();
+  server.delay = () => 1e9;
+  const alice = client('alice');
+  alice.connect();
+  await timers.advance(9999);
+  assert.deepEqual([alice.state, server.sockets.length], ['connecting', 1]);
+  await timers.advance(1);
+  assert.deepEqual([alice.state, alice.reason.code, server.socket.closedWith], ['reconnecting', 'network', 1000]);
+  server.delay = () => 0;
+  server.intercept = (_socket, type) => type === 'auth';
+  await timers.advance(alice.retryAt - timers.now());
+  assert.equal(server.socket.readyState, 1);
+  await timers.advance(10_000);
+  assert.deepEqual([alice.state, alice.retryAt !== null], ['reconnecting', true]);
+  server.intercept = () => false;
+  await timers.advance(20_000);
+  assert.equal(alice.state, 'connected');
+});
+
+test('a login that the server cannot answer now is tried again when it says', async () => {
+  const { timers, server, client } = setup();
+  server.intercept = (socket, type, _payload, id) => type === 'auth' && (socket.refuse(id, 'rate_limited', { retryAfterMs: 7000 }), true);
+  const alice = client('alice');
+  alice.connect();
+  await timers.advance(0);
+  assert.deepEqual([alice.state, alice.retryAt - timers.now()], ['reconnecting', 7000]);
+});
+
+test('a server that stops is left alone until it says, also when the network comes back meanwhile', async () => {
+  const { timers, server, connected } = setup();
+  const page = fakePage();
+  const alice = await connected('alice', { environment: page });
+  server.socket.emit('connection_status', { status: 'draining', reconnectAfterMs: 9000 });
+  await timers.advance(0);
+  assert.equal(alice.state, 'connected');
+  const late = outcome(alice.request('ping'));
+  server.socket.closeBy(4000, 'draining');
+  await timers.advance(0);
+  assert.deepEqual([alice.state, alice.reason.code, late.error.code], ['reconnecting', 'draining', 'DISCONNECTED']);
+  assert.equal(alice.retryAt - timers.now(), 9000);
+  page.window.speak('online');
+  page.show(true);
+  await timers.advance(8999);
+  assert.equal(server.sockets.length, 1);
+  await timers.advance(1);
+  assert.deepEqual([server.sockets.length, alice.state], [2, 'connected']);
+});
+
+test('when the network is back, or the page in view, it does not wait; but it does not hammer either', async () => {
+  const { timers, server, connected } = setup();
+  const page = fakePage();
+  const alice = await connected('alice', { environment: page, random: () => 1 });
+  server.up = false;
+  server.socket.lost();
+  await timers.advance(40_000);
+  assert.ok(alice.retryAt - timers.now() > 1000);
+  for (const signal of [() => page.window.speak('online'), () => page.show(true)]) {
+    const before = server.sockets.length;
+    for (let i = 0; i < 20; i++) {
+      signal();
+      await timers.advance(0);
+    }
+    assert.equal(server.sockets.length, before + 1);
+    await timers.advance(1000);
+    assert.equal(server.sockets.length, before + 2, 'the second signal is not lost, only later');
+    await timers.advance(5000);
+  }
+  server.up = true;
+  page.window.speak('online');
+  await timers.advance(0);
+  assert.equal(alice.state, 'connected');
+});
+
+test('retry does not wait', async () => {
+  const { timers, server, connected } = setup();
+  const alice = await connected('alice', { random: () => 1 });
+  server.socket.closeBy(4008);
+  await timers.advance(0);
+  assert.equal(alice.retryAt - timers.now(), 10_000);
+  alice.retry();
+  await timers.advance(0);
+  assert.equal(alice.state, 'connected');
+  alice.retry();
+  await timers.advance(60_000);
+  assert.equal(server.sockets.length, 2, 'where it is connected that does nothing');
+});
+
+test('a dead connection is noticed after silence and an unanswered ping', async () => {
+  const { timers, server, connected } = setup();
+  const alice = await connected('alice');
+  await timers.advance(60_000);
+  assert.deepEqual([alice.state, server.asked('ping').length], ['connected', 2], 'silence alone is no death');
+  await timers.advance(15_000 - 1);
+  server.socket.dead = true;
+  await timers.advance(1 + 8000 - 1);
+  assert.equal(alice.state, 'connected');
+  await timers.advance(1);
+  assert.deepEqual([alice.state, alice.reason.code], ['reconnecting', 'ping_timeout']);
+  await timers.advance(1000);
+  assert.equal(alice.state, 'connected');
+});
+
+test('whatever comes is a sign of life', async () => {
+  const { timers, server, connected } = setup();
+  const alice = await connected('alice');
+  server.intercept = (_socket, type) => type === 'ping';
+  for (let i = 0; i < 10; i++) {
+    await timers.advance(20_000);
+    server.socket.raw('{"type":"unheard_of","payload":{}}');
+    await timers.advance(0);
+  }
+  assert.deepEqual([alice.state, server.asked('ping').length], ['connected', 0]);
+  await timers.advance(25_000 + 4000);
+  server.socket.raw('not even JSON');
+  await timers.advance(20_000);
+  assert.equal(alice.state, 'connected', 'also while a ping waits for its answer');
+});
+
+test('in the background a worker keeps the time', async () => {
+  const { timers, server, connected } = setup();
+  const page = fakePage();
+  const throttled = { ...timers, now: timers.now, clearTimeout: timers.clearTimeout, setTimeout: (run, ms) => timers.setTimeout(run, page.document.visibilityState === 'hidden' ? Math.max(ms, 60_000) : ms) };
+  const alice = await connected('alice', { environment: page, timers: throttled });
+  assert.equal(page.tickers.length, 0, 'in view it is not needed');
+  page.show(false);
+  const [ticker] = page.tickers;
+  assert.deepEqual(ticker.asked, [25_000]);
+  server.socket.dead = true;
+  await timers.advance(25_000);
+  ticker.onmessage({});
+  assert.deepEqual(ticker.asked, [25_000, 8000]);
+  await timers.advance(8000);
+  ticker.onmessage({});
+  assert.deepEqual([alice.state, alice.reason.code], ['reconnecting', 'ping_timeout']);
+  await timers.advance(ticker.asked[2]);
+  ticker.onmessage({});
+  await timers.advance(0);
+  assert.equal(alice.state, 'connected', 'and brings it back');
+  page.show(true);
+  assert.ok(ticker.ended);
+  page.show(false);
+  alice.close();
+  assert.ok(page.tickers[1].ended);
+});
+
+test('where no worker may run, the page’s timers do', async () => {
+  for (const fail of ['throws', 'reports']) {
+    const { timers, server, connected } = setup();
+    const page = fakePage();
+    const start = page.ticker;
+    if (fail === 'throws') {
+      page.ticker = () => {
+        throw new Error('not allowed by the policy');
+      };
+    }
+    const alice = await connected('alice', { environment: { ...page, ticker: () => (fail === 'throws' ? page.ticker() : start()) } });
+    page.show(false);
+    page.tickers[0]?.onerror({});
+    server.socket.dead = true;
+    await timers.advance(33_000);
+    assert.equal(alice.reason.code, 'ping_timeout', fail);
+  }
+});
+
+test('coming into view after a long sleep it looks at the clock at once', async () => {
+  const { timers, server, connected } = setup();
+  const page = fakePage();
+  const alice = await connected('alice', { environment: page });
+  page.show(false);
+  timers.jump(3_600_000);
+  page.show(true);
+  assert.deepEqual([alice.state, alice.reason.code], ['reconnecting', 'ping_timeout']);
+  await timers.advance(1000);
+  assert.deepEqual([alice.state, server.sockets.length], ['connected', 2]);
+});
+
+test('a page whose timers are late in the background asks before it gives up', async () => {
+  const { timers, server, connected } = setup();
+  const page = fakePage();
+  const alice = await connected('alice', { environment: page });
+  page.show(false);
+  timers.jump(60_000);
+  await timers.advance(0);
+  assert.equal(alice.state, 'connected');
+  await timers.advance(60_000);
+  assert.deepEqual([alice.state, server.sockets.length], ['connected', 1]);
+});
+
+test('when the network is back a connection that seems to be alive is asked', async () => {
+  const { timers, server, connected } = setup();
+  const page = fakePage();
+  const alice = await connected('alice', { environment: page });
+  await timers.advance(1000);
+  server.socket.dead = true;
+  page.window.speak('online');
+  page.window.speak('online');
+  await timers.advance(8000);
+  assert.equal(alice.reason.code, 'ping_timeout');
+});
+
+test('close ends everything, and connect begins again', async () => {
+  const { timers, server, opened } = setup();
+  server.create('x', ['alice', 'bob']);
+  const page = fakePage();
+  const { client: alice, conversation } = await opened('alice', 'x', { environment: page });
+  conversation.typing();
+  const request = outcome(alice.request('load_messages', { conversationId: 'x' }));
+  alice.close();
+  await timers.advance(0);
+  assert.deepEqual([alice.state, alice.reason, request.error.code, server.socket.closedWith], ['closed', null, 'DISCONNECTED', 1000]);
+  assert.deepEqual([timers.pending, page.window.listeners, page.document.listeners], [0, 0, 0]);
+  alice.close();
+  const again = alice.connect();
+  await timers.advance(0);
+  await again;
+  assert.deepEqual([alice.state, conversation.state], ['connected', 'open']);
+});
+
+test('close while it connects rejects whoever waits, at every step', async () => {
+  for (const step of ['token', 'socket', 'login', 'pause']) {
+    const { timers, server, client } = setup();
+    let give = () => {};
+    const alice = client('alice', { getToken: () => (step === 'token' ? new Promise((resolve) => (give = resolve)) : 'alice') });
+    if (step === 'socket') server.delay = () => 1e9;
+    if (step === 'login') server.intercept = () => true;
+    if (step === 'pause') server.up = false;
+    const result = outcome(alice.connect());
+    await timers.advance(10);
+    alice.close();
+    give('alice');
+    await timers.advance(0);
+    assert.deepEqual([alice.state, result.error?.code, alice.retryAt], ['closed', 'CLOSED', null], step);
+    const sockets = server.sockets.length;
+    await timers.advance(100_000);
+    assert.equal(server.sockets.length, sockets, step);
+    alice.connect();
+    server.delay = () => 0;
+    server.intercept = () => false;
+    server.up = true;
+    give('alice');
+    await timers.advance(25_000);
+    if (step !== 'token') assert.equal(alice.state, 'connected', step);
+  }
+});
+
+test('close and connect at once is a fresh start', async () => {
+  const { timers, server, connected } = setup();
+  const asked = [];
+  const alice = await connected('alice', { getToken: ({ reason }) => asked.push(reason) && 'alice' });
+  alice.close();
+  alice.connect();
+  await timers.advance(0);
+  assert.deepEqual([alice.state, asked, server.sockets.length], ['connected', ['connect', 'connect'], 2]);
+});
