@@ -160,12 +160,17 @@ export class App {
     const conversation = id === null ? null : this.#client.conversation(id);
     this.#current = conversation;
     this.#list.current = id ?? '';
+    // First the room, then what is in it: places to scroll to need a height.
     byId('chat').dataset.view = id === null ? 'list' : 'thread';
+    byId('thread').hidden = id === null;
+    byId('nothing').hidden = id !== null;
     this.#composer.show(conversation);
     this.#thread.show(conversation);
     this.#render();
     if (!conversation) return;
+    // On a touch screen it would bring up the keyboard.
     if (matchMedia('(pointer: fine)').matches) this.#composer.focus();
+    else byId('log').focus({ preventScroll: true });
     try {
       if (conversation.state !== 'open') await conversation.open();
     } catch (error) {
@@ -201,8 +206,6 @@ export class App {
     this.#banner.render();
     this.#details.render();
     this.#renderMe();
-    byId('thread').hidden = this.#current === null;
-    byId('nothing').hidden = this.#current !== null;
     if (this.#current) {
       this.#renderHead(this.#current);
       this.#composer.render();

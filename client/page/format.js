@@ -23,7 +23,7 @@ export function initials(name) {
 export function hue(id) {
   let hash = 0x811c9dc5;
   for (const character of id) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;
-  return (hash ^ (hash >>> 15)) % HUES;
+  return ((hash ^ (hash >>> 17)) >>> 0) % HUES;
 }
 
 /** Days from one date's to another's, by the local calendar. @param {Date} from @param {Date} to */
@@ -118,7 +118,7 @@ export function linkified(text) {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(/\bhttps?:\/\/[^\s<>"'`]+/giu)) {
-    const shown = match[0].replace(/[.,;:!?)\]}*_]+$/u, '');
+    const shown = withoutEnd(match[0]);
     if (!URL.canParse(shown)) continue;
     if (match.index > end) parts.push({ text: text.slice(end, match.index) });
     parts.push({ text: shown, href: shown });
@@ -126,6 +126,14 @@ export function linkified(text) {
   }
   if (end < text.length) parts.push({ text: text.slice(end) });
   return parts;
+}
+
+/** An address without what ends the sentence around it: punctuation, and brackets that it did not open. @param {string} address */
+function withoutEnd(address) {
+  const count = (/** @type {string} */ text, /** @type {string} */ what) => text.split(what).length;
+  let end = address;
+  while (/[.,;:!?*]$/u.test(end) || (end.endsWith(')') && count(end, '(') < count(end, ')')) || /[\]}]$/u.test(end)) end = end.slice(0, -1);
+  return end;
 }
 
 /** A name for an entry that it keeps when it is sent. @param {Entry} entry @param {string | undefined} me */
@@ -172,6 +180,7 @@ export function rowsOf(entries, { me, now, newAfter }) {
       rows.push({ key: keyOf(entry, me), kind: 'event', text: `${who} ${entry.kind === 'joined' ? 'joined' : 'left'}` });
       continue;
     }
+    /** @type {boolean} */
     const isClose = before !== null && before.entry.senderId === entry.senderId
       && at !== null && at.getTime() - new Date(before.entry.createdAt).getTime() < GROUP_MS;
     if (isClose && before) before.isLast = false;

@@ -103,10 +103,10 @@ export class List {
     const id = (isDirect && conversation.partner?.userId) || conversation.id;
     link.replaceChildren(
       avatar(id, title, { isOnline, isGroup: !isDirect }),
-      h('span', { class: 'item-title', text: title }), isOnline && spoken(', online.'),
+      h('span', { class: 'item-title', text: title }), ...isOnline ? [spoken(', online')] : [],
       h('span', { class: 'item-time', text: time }),
       h('span', { class: `item-text ${typing ? 'typing-now' : ''}` }, !typing && draft !== '' && h('span', { class: 'draft', text: 'Draft: ' }), text),
-      unread > 0 && h('span', { class: 'badge' }, unread > MOST_SHOWN ? `${MOST_SHOWN}+` : String(unread), spoken(' unread')));
+      ...unread > 0 ? [h('span', { class: 'badge' }, unread > MOST_SHOWN ? `${MOST_SHOWN}+` : String(unread), spoken(' unread'))] : []);
     link.classList.toggle('unread', unread > 0);
   }
 

@@ -35,6 +35,7 @@ export class Pane {
    * The part of these entries that is to be shown. With more than MAX_ENTRIES the end that is not looked at is cut off: the older one
    * while the newest are followed, else the newer one.
    * @param {readonly Entry[]} entries @param {boolean} isFollowing
+   * @returns {readonly Entry[]}
    */
   cut(entries, isFollowing) {
     if (isFollowing && this.#to === null && this.#from !== null && this.#end(entries) - this.#start(entries) > MAX_ENTRIES) this.#from = null;

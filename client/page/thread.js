@@ -52,7 +52,7 @@ export class Thread {
       if (conversation !== this.#conversation) return;
       const isOwn = message.senderId === client.user?.id;
       if (isOwn) this.#newAfter = null;
-      else if (!this.#isAttended && this.#newAfter === null) this.#newAfter = message.seq - 1;
+      else if (!this.#isAttended && this.#newAfter === null) this.#newAfter = (message.seq ?? 1) - 1;
     });
     client.on('state', () => {
       this.#toldSeq = 0;
@@ -62,7 +62,7 @@ export class Thread {
   /** Shows a conversation that has been opened, or none. @param {Conversation | null} conversation */
   show(conversation) {
     this.#conversation = conversation;
-    this.#newAfter = conversation && conversation.unreadCount > 0 ? conversation.readSeq : null;
+    this.#newAfter = null;
     this.#pane.reset();
     this.#rows.clear();
     this.#log.replaceChildren();
@@ -92,16 +92,18 @@ export class Thread {
     if (!conversation) return;
     const me = this.#client.user?.id;
     const entries = conversation.messages;
+    const isLoaded = conversation.state === 'open' || entries.some(({ seq }) => seq !== undefined);
+    const isFirst = this.#isFresh && isLoaded;
+    if (isFirst) this.#newAfter = conversation.unreadCount > 0 ? conversation.readSeq : null;
     const shown = this.#pane.cut(entries, this.#scroller.isStuck);
     const rows = rowsOf(shown, { me, now: new Date(), newAfter: this.#lineIn(shown) });
     const elements = this.#rows.elements(rows, conversation, me);
-    const isLive = !this.#isFresh && shown.length > 0 && this.#log.childElementCount > 0;
-    const isPrepended = isLive && elements[0] !== this.#log.firstElementChild;
+    const isPage = this.#isFresh || (this.#log.firstElementChild !== null && elements[0] !== this.#log.firstElementChild);
     // Whole pages are not read out; what comes after them is.
-    this.#log.setAttribute('aria-busy', String(!isLive || isPrepended));
+    if (isPage) this.#log.setAttribute('aria-busy', 'true');
     this.#scroller.keep(() => place(this.#log, elements));
-    this.#log.setAttribute('aria-busy', 'false');
-    if (this.#isFresh && shown.length > 0) {
+    if (isPage) this.#log.setAttribute('aria-busy', 'false');
+    if (isFirst) {
       this.#isFresh = false;
       const line = this.#log.querySelector('.divider.new');
       this.#scroller.toEnd();

@@ -16,6 +16,23 @@ macro_rules! embed {
 }
 
 const FILES: &[Asset] = embed![
+    "chat.js",
+    "lib/backoff.js",
+    "lib/bucket.js",
+    "lib/client.js",
+    "lib/clock.js",
+    "lib/closing.js",
+    "lib/connection.js",
+    "lib/conversation.js",
+    "lib/error.js",
+    "lib/log.js",
+    "lib/outbox.js",
+    "lib/requests.js",
+    "lib/sender.js",
+    "lib/states.js",
+    "lib/ticker.js",
+    "lib/token.js",
+    "lib/types.js",
     "page/app.js",
     "page/avatar.js",
     "page/banner.js",

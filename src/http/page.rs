@@ -14,7 +14,7 @@ use crate::config::DEV_USERS;
 use super::{Body, Http, assets, text};
 
 /// Nothing but the page's own files runs, is shown or is talked to; nobody frames it, and no form of it goes anywhere. `'self'` covers
-/// the WebSocket to the same host too (Content Security Policy Level 3, section 6.7.2.8).
+/// the WebSocket to the same host too (Content Security Policy Level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; worker-src 'self'; img-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

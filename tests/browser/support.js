@@ -16,7 +16,8 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 const ROOT = process.env.PARLOR_ROOT ?? fileURLToPath(new URL('../..', import.meta.url));
-const BINARY = process.env.PARLOR_BIN ?? path.join(ROOT, 'target/debug/parlor');
+/** The server's program. */
+export const BINARY = process.env.PARLOR_BIN ?? path.join(ROOT, 'target/debug/parlor');
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const SCREENSHOTS = process.env.SCREENSHOTS ?? path.join(ROOT, 'target/screenshots');
 /** For anything that should happen; far more than it takes on a slow machine. */

@@ -21,6 +21,7 @@ mod idempotency;
 mod import;
 mod loadgen;
 mod matrix;
+mod page;
 mod postgres;
 mod presence;
 mod recovery;

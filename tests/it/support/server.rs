@@ -175,6 +175,11 @@ impl Development {
         self.directory.path()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A raw connection to it.
     pub(crate) async fn connect(&self) -> super::Raw {
         super::Raw::open(self.address).await

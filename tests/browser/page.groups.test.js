@@ -1,0 +1,150 @@
+/**
+ * Groups: creating, inviting, joining, members, leaving; and addresses that name a conversation.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { until } from './support.js';
+import { conversationIn, field, item, marked, open, say, shows, useBrowser } from './visit.js';
+
+const browser = useBrowser();
+
+/** @import { Page } from 'playwright-core' */
+
+/** Opens the dialog at one of its parts. @param {Page} page @param {string} what */
+async function begin(page, what) {
+  await page.getByRole('button', { name: 'New conversation' }).click();
+  await page.locator('#new-dialog').getByText(what, { exact: true }).click();
+}
+
+test('a group from its creation to the last goodbye', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  await begin(alice, 'Group');
+  await alice.getByRole('button', { name: 'Create the group' }).click();
+  await alice.getByText('Give the group a name.').waitFor();
+  await alice.getByLabel('Name of the group').fill('Lunch');
+  await alice.getByLabel('Bob', { exact: true }).check();
+  await alice.getByRole('button', { name: 'Create the group' }).click();
+  await alice.locator('#thread-title').getByText('Lunch').waitFor();
+  await alice.locator('#thread-subtitle').getByText('2 members').waitFor();
+  await say(alice, 'Noon?');
+
+  const bob = await visit.signIn('Bob');
+  await item(bob, 'Lunch').locator('.badge').getByText('1').waitFor();
+  await open(bob, 'Lunch');
+  assert.equal(await bob.locator('#invite').isHidden(), true, 'only the owner has the code');
+
+  await alice.getByRole('button', { name: 'Copy invite' }).click();
+  await alice.getByText('The invite code is copied.').waitFor();
+  const code = await alice.evaluate(() => navigator.clipboard.readText());
+  assert.match(code, /^[0-9a-z]{32}$/u);
+
+  const carol = await visit.signIn('Carol');
+  await begin(carol, 'Join by code');
+  await carol.getByLabel('Invite code', { exact: true }).fill('wrong');
+  await carol.getByRole('button', { name: 'Join', exact: true }).click();
+  await carol.getByText('No group has this code.').waitFor();
+  await carol.getByLabel('Invite code', { exact: true }).fill(`  ${code.toUpperCase()} `);
+  await carol.getByRole('button', { name: 'Join', exact: true }).click();
+  await carol.locator('#thread-title').getByText('Lunch').waitFor();
+  await shows(carol, ['Noon?']);
+  await alice.locator('#log').getByText('Carol joined').waitFor();
+  await alice.locator('#thread-subtitle').getByText('3 members, 3 online').waitFor();
+  await say(carol, 'I come too');
+  await shows(bob, ['Noon?', 'I come too']);
+  await marked(carol, 'I come too', 'read');
+
+  await alice.getByRole('button', { name: 'Members and details' }).click();
+  const members = alice.locator('#details-members li');
+  assert.deepEqual(await members.locator('.member-name').allTextContents(), ['Alice', 'Bob', 'Carol']);
+  await members.first().getByText('You · Owner · Online').waitFor();
+  assert.equal(await alice.locator('#details-code').inputValue(), code);
+  await alice.keyboard.press('Escape');
+
+  await carol.getByRole('button', { name: 'Members and details' }).click();
+  await carol.getByRole('button', { name: 'Leave the group' }).click();
+  await carol.getByRole('button', { name: 'Really leave?' }).click();
+  await carol.getByText('You left Lunch.').waitFor();
+  await item(carol, 'Lunch').waitFor({ state: 'detached' });
+  assert.equal(conversationIn(carol), '');
+  await alice.locator('#log').getByText('Carol left').waitFor();
+  await alice.locator('#thread-subtitle').getByText('2 members, 2 online').waitFor();
+  visit.assertQuiet();
+});
+
+test('leaving in one tab ends it in the other', async (t) => {
+  const visit = await browser.visit(t);
+  const bob = await visit.signIn('Bob');
+  await open(bob, 'Lounge');
+  const other = await visit.signIn('Bob');
+  await open(other, 'Lounge');
+  await other.keyboard.press('Escape');
+  await other.keyboard.press('m');
+  await other.getByRole('button', { name: 'Leave the group' }).click();
+  await other.getByRole('button', { name: 'Really leave?' }).click();
+  await item(bob, 'Lounge').waitFor({ state: 'detached' });
+  await bob.getByPlaceholder('You left this group').waitFor();
+  assert.equal(await field(bob).isDisabled(), true);
+  visit.assertQuiet();
+});
+
+test('a direct conversation is found again, whoever begins it', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  const id = conversationIn(alice);
+  await open(alice, 'Lounge');
+  await begin(alice, 'Message');
+  await alice.getByRole('button', { name: 'Start' }).click();
+  await alice.getByText('Choose somebody, or write their user id.').waitFor();
+  await alice.getByLabel('Bob', { exact: true }).check();
+  await alice.getByRole('button', { name: 'Start' }).click();
+  await until('the same conversation', () => conversationIn(alice) === id);
+  assert.equal(await alice.locator('#details-leave').isHidden(), true);
+
+  await begin(alice, 'Message');
+  await alice.getByLabel('Somebody else, by user id').fill('zoe');
+  await alice.getByRole('button', { name: 'Start' }).click();
+  await alice.locator('#thread-title').getByText('zoe').waitFor();
+  visit.assertQuiet();
+});
+
+test('an address opens its conversation, and the way back leads back', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  const direct = conversationIn(alice);
+  await open(alice, 'Lounge');
+  const lounge = conversationIn(alice);
+  await alice.goBack();
+  await alice.locator('#thread-title').getByText('Bob').waitFor();
+  assert.equal(conversationIn(alice), direct);
+  await alice.goForward();
+  await alice.locator('#thread-title').getByText('Lounge').waitFor();
+
+  const erin = await visit.tab();
+  await erin.goto(`${visit.server.url}/#${lounge}`);
+  await erin.getByRole('button', { name: 'Erin' }).click();
+  await erin.locator('#thread-title').getByText('Lounge').waitFor();
+
+  await erin.goto(`${visit.server.url}/#${direct}`);
+  await erin.getByText('There is no such conversation, or you are not a member of it.').waitFor();
+  assert.equal(conversationIn(erin), '');
+  await erin.getByText('No conversation is open').waitFor();
+  visit.assertQuiet();
+});
+
+test('an invite can be an address', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  await open(alice, 'Lounge');
+  const code = await alice.getByRole('button', { name: 'Members and details' }).click().then(() => alice.locator('#details-code').inputValue());
+  const zoe = await visit.tab();
+  await zoe.goto(`${visit.server.url}/#join=${code}`);
+  await zoe.getByLabel('Another name').fill('Zoë Quinn');
+  await zoe.getByRole('button', { name: 'Enter' }).click();
+  await zoe.getByRole('button', { name: 'Join', exact: true }).click();
+  await zoe.locator('#thread-title').getByText('Lounge').waitFor();
+  await alice.keyboard.press('Escape');
+  await alice.locator('#log').getByText('Zoë Quinn joined').waitFor();
+  visit.assertQuiet();
+});

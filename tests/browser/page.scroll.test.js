@@ -1,0 +1,136 @@
+/**
+ * Long conversations: older messages come without anything jumping, the document stays small, and the latest is a click away.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DEADLINE_MS, until } from './support.js';
+import { conversationIn, field, item, message, open, say, store, texts, useBrowser } from './visit.js';
+
+const browser = useBrowser();
+const FAST = ['--dev', '--messages-per-second', '0'];
+const MOST_SHOWN = 300;
+
+/** @import { Page } from 'playwright-core' */
+
+/** How far a thread is scrolled from its end. @param {Page} page */
+const below = (page) => page.locator('#log').evaluate((log) => log.scrollHeight - log.clientHeight - log.scrollTop);
+
+/**
+ * Scrolls close to the upper edge and watches the first message that is seen, in every frame until older messages have come. Answers
+ * how far it moved at most.
+ * @param {Page} page
+ */
+const watchAnchor = (page) => page.evaluate((most) => new Promise((resolve, reject) => {
+  const log = /** @type {HTMLElement} */ (document.getElementById('log'));
+  log.scrollTop = 120;
+  const edge = log.getBoundingClientRect().top;
+  const anchor = [...log.querySelectorAll('.message')].find((row) => row.getBoundingClientRect().top >= edge);
+  if (!anchor) return reject(new Error('nothing is seen'));
+  const [before, rows] = [anchor.getBoundingClientRect().top, log.querySelectorAll('.message')];
+  const oldest = rows[0];
+  let worst = 0;
+  const end = performance.now() + most;
+  const look = () => {
+    worst = Math.max(worst, anchor.isConnected ? Math.abs(anchor.getBoundingClientRect().top - before) : Infinity);
+    if (log.querySelector('.message') !== oldest) return resolve({ worst, isConnected: anchor.isConnected });
+    if (performance.now() > end) return reject(new Error('no older messages came'));
+    requestAnimationFrame(look);
+  };
+  look();
+}), DEADLINE_MS);
+
+test('older messages come while scrolling up, and what is read does not move', async (t) => {
+  const visit = await browser.visit(t, FAST);
+  const alice = await visit.signIn('Alice');
+  await store(alice, 'bob', conversationIn(alice), 'Message', 700);
+  await message(alice, 'Message 700').waitFor();
+  await until('the end', async () => (await below(alice)) < 2);
+
+  for (let round = 1; round <= 5; round += 1) {
+    const { worst, isConnected } = /** @type {{ worst: number, isConnected: boolean }} */ (await watchAnchor(alice));
+    assert.ok(isConnected && worst <= 1, `round ${round}: it moved by ${worst} px`);
+  }
+
+  // All the way up, with a bounded document.
+  await until('the first message', async () => {
+    await alice.locator('#log').evaluate((log) => {
+      log.scrollTop = 0;
+    });
+    const shown = await texts(alice);
+    assert.ok(shown.length <= MOST_SHOWN, `${shown.length} messages in the document`);
+    const first = Number(shown[0].split(' ')[1]);
+    assert.deepEqual(shown, shown.map((_, index) => `Message ${first + index}`), 'without a gap');
+    return first === 1;
+  });
+
+  // And down again, by hand.
+  await until('the last message', async () => {
+    await alice.locator('#log').evaluate((log) => {
+      log.scrollTop = log.scrollHeight;
+    });
+    const shown = await texts(alice);
+    assert.ok(shown.length <= MOST_SHOWN);
+    return shown.at(-1) === 'Message 700';
+  });
+  visit.assertQuiet();
+});
+
+test('what arrives while one reads further up waits below', async (t) => {
+  const visit = await browser.visit(t, FAST);
+  const alice = await visit.signIn('Alice');
+  const bob = await visit.signIn('Bob');
+  await store(alice, 'bob', conversationIn(alice), 'Message', 120);
+  await message(alice, 'Message 120').waitFor();
+  await until('the end', async () => (await below(alice)) < 2);
+  await alice.locator('#log').hover();
+  await alice.mouse.wheel(0, -1500);
+  const latest = alice.locator('#latest');
+  await latest.waitFor();
+  const top = await alice.locator('#log').evaluate((log) => log.scrollTop);
+  await say(bob, 'news');
+  await latest.getByText('1', { exact: true }).waitFor();
+  assert.equal(await alice.locator('#log').evaluate((log) => log.scrollTop), top, 'nothing moved');
+  await item(alice, 'Bob').locator('.badge').getByText('1').waitFor();
+
+  await latest.click();
+  await latest.waitFor({ state: 'hidden' });
+  await until('the end', async () => (await below(alice)) < 2);
+  await alice.locator('#log .divider.new').waitFor();
+  await item(alice, 'Bob').locator('.badge').waitFor({ state: 'detached' });
+  // At the end it stays there.
+  await say(bob, 'more news\nof\nseveral\nlines');
+  await message(alice, 'more news').or(alice.getByText('more news')).first().waitFor();
+  await until('the end', async () => (await below(alice)) < 2);
+  // A field that grows pushes nothing out of sight.
+  await field(alice).fill('1\n2\n3\n4\n5');
+  await until('the end', async () => (await below(alice)) < 2);
+  visit.assertQuiet();
+});
+
+test('a conversation with much that is new opens where that begins', async (t) => {
+  const visit = await browser.visit(t, FAST);
+  const alice = await visit.signIn('Alice');
+  const id = conversationIn(alice);
+  await store(alice, 'bob', id, 'Old', 30);
+  await message(alice, 'Old 30').waitFor();
+  await item(alice, 'Bob').locator('.badge').waitFor({ state: 'detached' });
+  await open(alice, 'Lounge');
+  await store(alice, 'bob', id, 'New', 45);
+  await item(alice, 'Bob').locator('.badge').getByText('45').waitFor();
+  await open(alice, 'Bob');
+  const line = alice.locator('#log .divider.new');
+  await line.waitFor();
+  const place = await line.evaluate((element) => {
+    const frame = /** @type {HTMLElement} */ (element.parentElement).getBoundingClientRect();
+    return (element.getBoundingClientRect().top - frame.top) / frame.height;
+  });
+  assert.ok(place > 0 && place < 0.5, `the line stands at ${place} of the height`);
+  assert.equal(await alice.evaluate(() => document.querySelector('.divider.new')?.nextElementSibling?.querySelector('.content')?.textContent), 'New 1');
+  await item(alice, 'Bob').locator('.badge').getByText('45').waitFor();
+  await field(alice).press('Escape');
+  await alice.locator('#log').focus();
+  await alice.keyboard.press('End');
+  await item(alice, 'Bob').locator('.badge').waitFor({ state: 'detached' });
+  visit.assertQuiet();
+});
