@@ -210,7 +210,8 @@ async fn an_imported_history_is_one_that_the_server_could_have_written() {
     assert_eq!(names, ["deleted", CYD]);
     assert_eq!(number(&join(&mut ada, crowd).await["conversation"], "memberCount"), 141);
     for id in [empty, older] {
-        let owner = &list(&join(&mut ada, id).await, "members")[0];
+        let joined = join(&mut ada, id).await;
+        let owner = &list(&joined, "members")[0];
         assert_eq!((text(owner, "userId"), text(owner, "role")), (ADA.to_owned(), "owner".to_owned()), "the first one in it");
     }
     goes_on(&server, &mut ada, &ids).await;
@@ -278,7 +279,7 @@ async fn goes_on(server: &Server, ada: &mut Client, ids: &[String]) {
     assert_eq!((&joined["conversation"]["id"], number(&joined["conversation"], "head")), (&json!(lunch), 3));
     let ghost = dan.ok("join_group", json!({"inviteCode": "Ghost"})).await["conversation"].clone();
     assert_eq!((text(&ghost, "title"), number(&ghost, "head")), ("Nobody".to_owned(), 2));
-    assert_eq!(list(&join(&mut dan, &text(&ghost, "id")).await, "members")[0]["role"], json!("owner"));
+    assert_eq!(join(&mut dan, &text(&ghost, "id")).await["members"][0]["role"], json!("owner"));
     // A large conversation has no period of its own in the list, and still moves to the front.
     assert_eq!(number(&say(ada, direct, "seven").await, "seq"), 7);
     assert_eq!(number(&say(ada, crowd, "hello, all").await, "seq"), 141);
