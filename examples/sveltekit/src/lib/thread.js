@@ -9,7 +9,7 @@ const TOGETHER_MS = 5 * 60_000;
  * @typedef {{
  *   key: string, type: 'message', id: string, senderId: string, name: string, content: string, time: string, at: string, seq: number,
  *   isOwn: boolean, isFirst: boolean, isLast: boolean, status: 'sent' | 'pending' | 'failed', problem: string,
- *   clientMessageId: string
+ *   errorCode: string, clientMessageId: string
  * }} MessageRow
  */
 
@@ -68,6 +68,7 @@ export function threadRows(entries, { me, newAfter, now }) {
       isLast: true,
       status: entry.status,
       problem: entry.error?.message ?? '',
+      errorCode: entry.error?.code ?? '',
       clientMessageId: entry.clientMessageId ?? '',
     };
     rows.push(previous);
