@@ -30,8 +30,7 @@ export function threadRows(entries, { me, newAfter, now }) {
   const rows = [];
   let lastDay = '';
   let isMarked = newAfter === null;
-  /** @type {MessageRow | null} */
-  let previous = null;
+  let previous = /** @type {MessageRow | null} */ (null);
   for (const entry of entries) {
     if (entry.kind !== 'message') {
       const text = `${entry.name} ${entry.kind === 'joined' ? 'joined' : 'left'}`;
@@ -46,7 +45,7 @@ export function threadRows(entries, { me, newAfter, now }) {
       lastDay = today;
       previous = null;
     }
-    if (!isMarked && !isOwn && entry.seq > Number(newAfter)) {
+    if (!isMarked && !isOwn && Number(entry.seq) > Number(newAfter)) {
       rows.push({ key: 'new', type: 'new', text: 'New' });
       isMarked = true;
       previous = null;
