@@ -37,6 +37,8 @@ export class ChatStore {
   #current = null;
   /** @type {Set<() => void>} */
   #listeners = new Set();
+  /** What was handed out for each conversation. @type {WeakMap<Conversation, Conversation>} */
+  #views = new WeakMap();
 
   /** @param {Options & { autoOpen?: number }} options */
   constructor({ autoOpen = 20, ...options }) {
@@ -44,8 +46,10 @@ export class ChatStore {
     this.#autoOpen = autoOpen;
     this.#browser = Boolean(options.environment?.window ?? globalThis.window);
     this.#seen = createSubscriber((update) => this.#look(update));
-    this.client.on('list', () => this.#openListed());
-    this.client.on('change', () => this.#changed());
+    this.client.on('change', () => {
+      this.#openListed();
+      this.#changed();
+    });
   }
 
   /** @param {(chat: ChatStore) => void} run @returns {() => void} */
@@ -63,7 +67,7 @@ export class ChatStore {
     return this.#live.user;
   }
   get conversations() {
-    return this.#live.list;
+    return this.#live.list.map((conversation) => this.#view(conversation));
   }
   /** Of all conversations. */
   get unread() {
@@ -75,7 +79,7 @@ export class ChatStore {
   }
   get current() {
     this.#seen();
-    return this.#current;
+    return this.#current && this.#view(this.#current);
   }
   /** Of the current conversation, as are those below. @returns {readonly Entry[]} */
   get messages() {
@@ -149,16 +153,37 @@ export class ChatStore {
     return this.client.conversations({ more: true });
   }
   /** @param {string[]} memberIds @param {{ title?: string }} [options] */
-  createConversation(memberIds, options) {
-    return this.client.createConversation(memberIds, options);
+  async createConversation(memberIds, options) {
+    return this.#view(await this.client.createConversation(memberIds, options));
   }
   /** @param {string} name @param {string[]} [memberIds] */
-  createGroup(name, memberIds) {
-    return this.client.createGroup(name, memberIds);
+  async createGroup(name, memberIds) {
+    return this.#view(await this.client.createGroup(name, memberIds));
   }
   /** @param {string} inviteCode */
-  joinGroup(inviteCode) {
-    return this.client.joinGroup(inviteCode);
+  async joinGroup(inviteCode) {
+    return this.#view(await this.client.joinGroup(inviteCode));
+  }
+
+  /**
+   * The conversation, looked at by whatever effect reads something of it: it stays the same object when it changes, so that a
+   * component would not notice by itself.
+   *
+   * @param {Conversation} conversation
+   */
+  #view(conversation) {
+    let view = this.#views.get(conversation);
+    if (!view) {
+      view = new Proxy(conversation, {
+        get: (target, key) => {
+          this.#seen();
+          const value = Reflect.get(target, key, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+      this.#views.set(conversation, view);
+    }
+    return view;
   }
 
   /** The client, looked at by whatever effect runs. */

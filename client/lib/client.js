@@ -1,50 +1,48 @@
-/** The client: conversations on a connection. */
+/** The client: conversations and messages on a connection. */
 
-/** @import { AuthReply, ClientEvents, LogMessage, Message, Options, Payload, Presence, Replies, Summary } from './types.js' */
-/** @import { Entry } from './types.js' */
-/** @import { Item } from './outbox.js' */
-/** @import { Settle } from './requests.js' */
-import { Clock, PLATFORM, startTicker } from './clock.js';
-import { Connection } from './connection.js';
+/** @import { AuthReply, ClientEvents, Entry, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
+/** @import { Connection } from './connection.js' */
+/** @import { Outbox } from './outbox.js' */
+/** @import { Timing } from './timing.js' */
+import { createConnection } from './connection.js';
 import { Conversation } from './conversation.js';
-import { errorOf } from './requests.js';
-import { Sender } from './sender.js';
+import { createOutbox } from './outbox.js';
+import { createTiming } from './timing.js';
 
-/** Conversations that are joined again side by side after a reconnect; their answers are long. */
-const REJOINED_AT_ONCE = 4;
+/** Conversations that are joined side by side. */
+const JOINED_AT_ONCE = 4;
 const NOTHING = () => {};
 
 /**
- * @typedef {object} Core What conversations need of their client.
- * @property {Clock} clock
- * @property {string} self One's own user id.
- * @property {boolean} usable Whether requests are taken now.
- * @property {number} typingLeaseMs
- * @property {() => string} randomId
- * @property {() => string} time
- * @property {<A extends keyof Replies>(action: A, payload: Payload) => Promise<Replies[A]>} request
- * @property {(payload: Payload, settle: Settle<Replies['join_conversation']>) => void} join
- * @property {(unsent: Item['unsent']) => Promise<Message>} send
- * @property {(conversationId: string, clientMessageId: string) => Item['unsent'] | undefined} discard
- * @property {(conversationId: string) => Entry[]} unsent
- * @property {(conversationId: string, message: Message) => void} stored
- * @property {(conversation: Conversation) => void} changed
- * @property {() => void} listed
- * @property {(conversation: Conversation, message: LogMessage) => void} message
+ * What conversations need of their client.
+ *
+ * @typedef {Timing & Connection & Outbox & {
+ *   self: () => string | undefined,
+ *   write: (draft: { conversationId: string, content: string, replyTo?: string }) => Promise<Message>,
+ *   inTurn: (join: () => Promise<unknown>) => Promise<unknown>,
+ *   changed: (conversation: Conversation) => void,
+ *   message: (conversation: Conversation, message: LogMessage) => void,
+ * }} Core `self`: one's own user id.
  */
 
+/** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
+
 /** 128 bits at random. `randomUUID` would want a secure context. */
-const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+const anyId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 
 export class ChatClient {
-  #connection;
-  #clock;
-  #sender;
+  /** @readonly @type {State} */
+  state = 'idle';
+  /** @readonly @type {Reason} Why it is not, or was last not connected. */
+  reason = null;
+  /** @readonly @type {number | null} When the next attempt is due, in milliseconds since 1970; `null` while one is under way. */
+  retryAt = null;
+  /** @readonly @type {User | null} Oneself, known from the first login on. */
+  user = null;
+
   /** @type {Core} */
   #core;
   #epoch = '';
-  /** @type {AuthReply['user'] | null} */
-  #user = null;
   /** @type {Map<string, Conversation>} */
   #conversations = new Map();
   /** @type {readonly Conversation[] | null} */
@@ -52,85 +50,73 @@ export class ChatClient {
   /** Where the next page begins; `undefined`: nothing was loaded; `null`: there is none. @type {string | null | undefined} */
   #cursor;
   #loading = false;
-  /** @type {Map<string, Set<(payload: never) => void>>} */
-  #listeners = new Map();
+  /** @type {Set<[event: string, listener: (payload: unknown) => void]>} */
+  #listeners = new Set();
   #changing = false;
 
   /** @param {Options} options */
   constructor(options) {
+    const timing = createTiming(options);
+    /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
+    const joins = Array(JOINED_AT_ONCE).fill(null);
     const environment = { window: globalThis.window, document: globalThis.document, ...options.environment };
-    const clock = new Clock(options.timers ?? PLATFORM, environment.ticker ?? startTicker);
-    const connection = new Connection(options, clock, environment, {
-      changed: () => this.#emit('state', { state: this.state, reason: this.reason, retryAt: this.retryAt }),
+    const connection = createConnection(options, timing, environment, {
+      state: (status) => {
+        Object.assign(this, status);
+        this.#emit('state', status);
+      },
       ready: (reply) => this.#ready(reply),
       up: () => this.#up(),
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
       event: (type, payload) => this.#event(type, payload),
       error: (error) => this.#emit('error', error),
     });
-    const sender = new Sender(
-      options,
-      clock,
-      connection,
-      (id) => this.conversation(id)._pending(),
-      (message) => this.conversation(message.conversationId)._acknowledge(message),
-    );
-    this.#clock = clock;
-    this.#connection = connection;
-    this.#sender = sender;
-    const client = this;
     this.#core = {
-      clock,
-      get self() {
-        return client.#user?.id ?? '';
+      ...timing,
+      ...connection,
+      ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._refresh(message)),
+      self: () => this.user?.id,
+      write: (draft) =>
+        this.#core.send({
+          kind: 'message',
+          status: 'pending',
+          clientMessageId: (options.randomId ?? anyId)(),
+          createdAt: new Date(timing.now()).toISOString(),
+          senderId: this.user?.id ?? '',
+          senderName: this.user?.name ?? '',
+          ...draft,
+        }),
+      inTurn: async (join) => {
+        // The answers are long, so that a server takes only so many; and it takes only so many in a second.
+        const before = joins.shift();
+        const mine = (async () => {
+          await before;
+          return join();
+        })();
+        joins.push(mine.catch(NOTHING));
+        return mine;
       },
-      get usable() {
-        return connection.usable;
-      },
-      get typingLeaseMs() {
-        return connection.requests.limits.typingLeaseMs;
-      },
-      randomId: options.randomId ?? randomId,
-      time: () => new Date(clock.now()).toISOString(),
-      request: (action, payload) => this.#ask(action, payload),
-      join: (payload, settle) => connection.requests.request('join_conversation', payload, settle),
-      send: (unsent) => sender.send(unsent),
-      discard: (id, clientMessageId) => sender.discard(id, clientMessageId),
-      unsent: (id) => this.#unsent(id),
-      stored: (id, message) => sender.stored(id, message),
-      changed: (conversation) => this.#emit('conversation', { conversation }),
-      listed: () => {
+      changed: (conversation) => {
         this.#list = null;
+        this.#emit('conversation', { conversation });
         this.#emit('list', undefined);
       },
       message: (conversation, message) => this.#emit('message', { conversation, message }),
     };
   }
 
-  get state() {
-    return this.#connection.state;
-  }
-  /** Why it is not, or was last not connected. */
-  get reason() {
-    return this.#connection.reason;
-  }
-  /** When the next attempt is due, in milliseconds since 1970; `null` while one is under way. */
-  get retryAt() {
-    return this.#connection.retryAt;
-  }
-  /** Oneself, known from the first login on. */
-  get user() {
-    return this.#user;
-  }
+  /** What the server told of its own. */
   get limits() {
-    return this.#user && this.#connection.requests.limits;
+    return this.user && this.#core.limits();
   }
 
   /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
   get list() {
-    return (this.#list ??= [...this.#conversations.values()]
-      .filter((conversation) => conversation.kind && conversation.state !== 'left')
-      .sort((a, b) => (a._activity < b._activity ? 1 : -1)));
+    return (this.#list ??= this.#sorted().filter(({ kind, state }) => kind && state !== 'left'));
+  }
+
+  #sorted() {
+    return [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
   }
 
   get hasMoreConversations() {
@@ -139,17 +125,17 @@ export class ChatClient {
 
   /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
   connect() {
-    return this.#connection.connect();
+    return this.#core.connect();
   }
 
   /** Does not wait for the next attempt. */
   retry() {
-    this.#connection.retry();
+    this.#core.retry();
   }
 
   /** Ends it. Messages that are not sent stay in the storage, if there is one. */
   close() {
-    this.#connection.close();
+    this.#core.close();
   }
 
   /**
@@ -159,13 +145,9 @@ export class ChatClient {
    * @returns {() => void} Undoes it.
    */
   on(event, listener) {
-    const listeners = this.#listeners.get(event) ?? new Set();
-    this.#listeners.set(event, listeners);
-    // The same function twice is two listeners.
-    /** @param {ClientEvents[E]} payload */
-    const own = (payload) => listener(payload);
-    listeners.add(own);
-    return () => void listeners.delete(own);
+    const entry = /** @type {[string, (payload: unknown) => void]} */ ([event, listener]);
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
   }
 
   /**
@@ -177,7 +159,7 @@ export class ChatClient {
    * @returns {Promise<Payload>} The reply's payload. Rejects with a `ChatError`, or with the signal's reason.
    */
   request(action, payload = {}, { signal } = {}) {
-    return this.#ask(/** @type {'ping'} */ (action), payload, signal);
+    return this.#core.ask(/** @type {'ping'} */ (action), payload, null, signal);
   }
 
   /**
@@ -187,35 +169,32 @@ export class ChatClient {
    * @returns {Promise<readonly Conversation[]>} `list`
    */
   async conversations({ limit, more } = {}) {
-    if (more && this.#cursor === null) return this.list;
-    const cursor = (more && this.#cursor) || undefined;
-    this.#cursor ??= null;
-    const before = new Map(this.list.map((conversation) => [conversation, conversation._activity]));
-    const { conversations, nextCursor } = await this.#ask('load_conversations', { limit, cursor });
-    const page = new Set(conversations.map((summary) => summary.id));
-    for (const summary of conversations) {
-      const conversation = this.conversation(summary.id);
-      // Left while the answer was on its way.
-      if (conversation.state !== 'left' || !before.has(conversation)) conversation._upsert(summary);
+    if (!more || this.#cursor !== null) {
+      const cursor = (more && this.#cursor) || undefined;
+      this.#cursor ??= null;
+      this.#page(await this.#core.ask('load_conversations', { limit, cursor }));
     }
-    if (!cursor) {
-      const last = conversations.at(-1);
-      const end = nextCursor && last ? this.conversation(last.id)._activity : '';
-      // What should be among the newest and is not, is no longer one's own.
-      for (const [conversation, activity] of before) if (activity > end && !page.has(conversation.id)) conversation._left();
-    }
-    this.#cursor = nextCursor ?? null;
-    this.#core.listed();
     return this.list;
+  }
+
+  /** @param {Replies['load_conversations']} page */
+  #page({ conversations, nextCursor }) {
+    for (const summary of conversations) this.conversation(summary.id)._upsert(summary);
+    this.#cursor = nextCursor ?? null;
+  }
+
+  /** The newest page again: something may have been missed. */
+  async #reload() {
+    if (this.#cursor === undefined || this.#loading) return;
+    this.#loading = true;
+    await this.#core.ask('load_conversations', {}, (page) => this.#page(page)).catch(NOTHING);
+    this.#loading = false;
   }
 
   /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
   conversation(id) {
-    let conversation = this.#conversations.get(id);
-    if (!conversation) {
-      conversation = new Conversation(id, this.#core);
-      this.#conversations.set(id, conversation);
-    }
+    const conversation = this.#conversations.get(id) ?? new Conversation(id, this.#core);
+    this.#conversations.set(id, conversation);
     return conversation;
   }
 
@@ -231,7 +210,7 @@ export class ChatClient {
   }
 
   /** @param {string} name @param {string[]} [memberIds] @returns {Promise<Conversation>} It has an `inviteCode`. */
-  createGroup(name, memberIds = []) {
+  createGroup(name, memberIds) {
     return this.#obtain('create_group', { name, memberIds });
   }
 
@@ -242,8 +221,8 @@ export class ChatClient {
 
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
   status(userId) {
-    for (const conversation of this.#conversations.values()) {
-      const member = conversation._member(userId);
+    for (const { state, members } of this.#conversations.values()) {
+      const member = state === 'open' && members.find((one) => one.userId === userId);
       if (member) return { online: member.online, lastSeenAt: member.lastSeenAt };
     }
   }
@@ -253,104 +232,47 @@ export class ChatClient {
    * @param {Payload} payload
    */
   async #obtain(action, payload) {
-    const { conversation } = await this.#ask(action, payload);
-    const known = this.conversation(conversation.id);
-    known._upsert(conversation);
-    return known;
+    const { conversation } = await this.#core.ask(action, payload);
+    return this.#know(conversation);
   }
 
-  /**
-   * @template {keyof Replies} A
-   * @param {A} action
-   * @param {Payload} payload
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<Replies[A]>}
-   */
-  #ask(action, payload, signal) {
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      this.#connection.requests.request(action, payload, (error, reply) => (error ? reject(error) : resolve(reply)), signal);
-    });
+  /** @param {Summary} summary */
+  #know(summary) {
+    const conversation = this.conversation(summary.id);
+    conversation._upsert(summary);
+    return conversation;
   }
 
-  /**
-   * Logged in.
-   *
-   * @param {AuthReply} reply
-   * @returns {string | void}
-   */
+  /** Logged in. @param {AuthReply} reply */
   #ready({ user, epoch }) {
-    if (this.#user && this.#user.id !== user.id) return 'the token is of another user: take a new client for them';
-    this.#user = user;
+    if (this.user && this.user.id !== user.id) throw new Error('a token of another user');
+    Object.assign(this, { user });
     if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
     this.#epoch = epoch;
-    this.#sender.outbox.adopt(user.id);
-    for (const item of this.#sender.outbox.items) this.conversation(item.unsent.conversationId)._pending();
+    this.#core.adopt(user.id);
   }
 
   /** Connected: everything is to be as it was. */
   #up() {
-    if (this.#cursor !== undefined) this.conversations().catch(NOTHING);
-    const all = [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
-    const next = () => {
-      const conversation = all.shift();
-      conversation?._up().then(next, next);
-    };
-    for (let i = 0; i < REJOINED_AT_ONCE; i++) next();
-    this.#sender.pump();
+    this.#reload();
+    for (const conversation of this.#sorted()) conversation._up();
+    this.#core.pump();
   }
 
-  /**
-   * @param {string} type
-   * @param {Payload} payload
-   */
+  /** @param {string} type @param {Payload} payload */
   #event(type, payload) {
-    switch (type) {
-      case 'error':
-        this.#emit('error', errorOf(payload));
-        break;
-      case 'presence_changed': {
-        const { userId, status, lastSeenAt } = /** @type {{ userId: string, status: string, lastSeenAt?: string }} */ (payload);
-        const online = status === 'online';
-        this.#conversations.forEach((conversation) => conversation._presence(userId, online, lastSeenAt));
-        this.#emit('presence', { userId, online, lastSeenAt });
-        break;
-      }
-      case 'conversation_created': {
-        const { conversation } = /** @type {{ conversation: Summary }} */ (payload);
-        this.conversation(conversation.id)._upsert(conversation);
-        break;
-      }
-      case 'message_created':
-      case 'member_joined':
-      case 'member_left':
-      case 'message_read':
-      case 'typing_started':
-      case 'typing_stopped':
-      case 'conversation_activity': {
-        const conversation = this.#conversations.get(String(payload.conversationId));
-        conversation?._event(type, payload);
-        // Joined on another device: nothing else tells.
-        if (!conversation?.kind && this.#cursor !== undefined && !this.#loading) {
-          this.#loading = true;
-          this.conversations().catch(NOTHING).finally(() => (this.#loading = false));
-        }
-      }
+    const { userId, status, lastSeenAt, conversation, conversationId } = /** @type {EventFields} */ (payload);
+    if (type === 'presence_changed') {
+      const online = status === 'online';
+      for (const one of this.#conversations.values()) one._member(userId, () => ({ online, lastSeenAt }));
+      this.#emit('presence', { userId, online, lastSeenAt });
+    } else if (type === 'conversation_created') this.#know(conversation);
+    else {
+      const known = this.#conversations.get(conversationId);
+      known?._event(type, payload);
+      // Joined on another device: nothing else tells.
+      if (type === 'conversation_activity' && !known?.kind) this.#reload();
     }
-  }
-
-  /** @param {string} conversationId @returns {Entry[]} */
-  #unsent(conversationId) {
-    return this.#sender.outbox.items
-      .filter((item) => item.unsent.conversationId === conversationId)
-      .map(({ unsent, stage, error }) => ({
-        kind: 'message',
-        status: stage === 'failed' ? 'failed' : 'pending',
-        error,
-        senderId: this.#user?.id ?? '',
-        senderName: this.#user?.name ?? '',
-        ...unsent,
-      }));
   }
 
   /**
@@ -374,9 +296,9 @@ export class ChatClient {
    * @param {ClientEvents[E]} payload
    */
   #call(event, payload) {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+    for (const [wanted, listener] of this.#listeners) {
       try {
-        /** @type {(payload: ClientEvents[E]) => void} */ (/** @type {unknown} */ (listener))(payload);
+        if (wanted === event) listener(payload);
       } catch (error) {
         // The app's own fault: it is told, and the client goes on.
         queueMicrotask(() => {

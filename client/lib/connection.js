@@ -1,401 +1,449 @@
 /**
- * The connection: opens it, logs in, notices when it is dead, comes back. It knows nothing of conversations. The one place that
- * changes the client's state.
+ * The connection: opens it, logs in, matches answers, notices when it is dead, comes back. It knows nothing of conversations. The
+ * one place that changes the client's state.
  */
 
-/** @import { AuthReply, Environment, Options, Payload, Reason, Replies, Socket, State } from './types.js' */
-/** @import { Clock, Task } from './clock.js' */
-import { Backoff } from './backoff.js';
+/** @import { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, Socket, State, Ticker } from './types.js' */
+/** @import { Deferred } from './defer.js' */
+/** @import { Timing } from './timing.js' */
 import { judge } from './closing.js';
-import { ChatError } from './error.js';
-import { Requests } from './requests.js';
-import { Tokens } from './token.js';
+import { defer } from './defer.js';
+import { ChatError, passing } from './error.js';
+import { createBackoff } from './timing.js';
 
 /** For a socket to open, and again for the answer to `auth`. */
 const CONNECT_MS = 10_000;
+/** For the app to come up with a token. */
+const TOKEN_MS = 15_000;
+/** For an answer. */
+const ANSWER_MS = 30_000;
 /** A connection that held for so long was a good one: the next pause is a short one again. */
 const STEADY_MS = 5000;
 /** Between attempts that `online` or coming into view cause. */
 const WAKE_MS = 1000;
+/** The close code for a token that is not good. */
+const UNAUTHORIZED = 4501;
+/** The close code after which to stay away for longer. */
+const RATE_LIMITED = 4008;
+const RATE_LIMITED_MS = 10_000;
 /** Before a token is asked for again that did not come in time for one that expires, and as much again at random. */
-const REFRESH_MS = 4000;
+const REFRESH_MS = 8000;
+/** What is asked again as long as the server cannot answer. */
+const PATIENT = /^(join_conv|load_conv|mark|send)/;
+/** Before something is asked again that the server could not answer, beside what it says, and as much again at random. */
+const AGAIN_MS = 1000;
+/** Requests without an answer; a server reads no further then. */
+const MOST_PENDING = 64;
+
+/**
+ * @template T
+ * @typedef {(error: ChatError | null, reply?: T) => void} Settle Without an error there is a reply.
+ */
+
+/** @typedef {{ state: State, reason: Reason, retryAt: number | null }} Status */
 
 /**
  * @typedef {object} Handlers
- * @property {() => void} changed The state did.
- * @property {(reply: AuthReply) => string | void} ready Logged in; a text refuses.
+ * @property {(status: Status) => void} state
+ * @property {(reply: AuthReply) => void} ready Logged in. Throws where that is somebody else.
  * @property {() => void} up Connected.
- * @property {() => void} down No longer connected.
+ * @property {() => void} down No longer.
  * @property {(type: string, payload: Payload) => void} event
  * @property {(error: ChatError) => void} error One that nobody asked for.
  */
 
-/** @param {unknown} error */
-const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+/** @typedef {ReturnType<typeof createConnection>} Connection */
 
-export class Connection {
-  /** @type {State} */
-  state = 'idle';
-  /** @type {Reason} */
-  reason = null;
-  /** @type {number | null} */
-  retryAt = null;
-  requests;
-  #options;
-  #clock;
-  #handlers;
-  #tokens;
-  #backoff;
-  /** @type {Environment} */
-  #environment;
+const NOTHING = () => {};
+
+/** @returns {Ticker} */
+const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { type: 'module' });
+
+/**
+ * @param {Options} options
+ * @param {Timing} timing
+ * @param {Environment} environment
+ * @param {Handlers} on
+ */
+export function createConnection(options, { now, after, cancel, random }, { window, document, ticker: start = startTicker }, on) {
+  const backoff = createBackoff(random);
+  /** @type {Map<string, Settle<Payload>>} */
+  const pending = new Map();
+  /** @type {Deferred | null} */
+  let running = null;
+  /** Of the listeners. */
+  let stop = new AbortController();
   /** @type {Socket | null} */
-  #socket = null;
-  /** Of the attempt that is under way: an older one's answers do not count. */
-  #attempts = 0;
-  #attemptAt = 0;
-  /** When `auth` was answered; 0: it is not. */
-  #readyAt = 0;
+  let socket = null;
+  let limits = /** @type {Limits} */ ({ maxMessageBytes: 8192 });
+  /** @type {Status} */
+  let status = { state: 'idle', reason: null, retryAt: null };
+  /** Counts attempts and their ends: what an older one waited for does not matter any more. */
+  let attempts = 0;
+  let attemptAt = 0;
   /** Not before then, whatever else happens. */
-  #notBefore = 0;
-  #draining = false;
-  /** The last token was refused. */
-  #rejected = false;
+  let notBefore = 0;
+  /** When `auth` was answered; 0: it is not. */
+  let readyAt = 0;
+  let usable = false;
   /** When something came last, and when a ping went that nothing has come after. */
-  #heardAt = 0;
-  #pingedAt = 0;
-  /** @type {Task | null} The next step: to give up waiting, to look for signs of life, to try again. */
-  #step = null;
-  /** @type {Task | null} */
-  #refreshing = null;
-  /** @type {{ promise: Promise<void>, resolve: () => void, reject: (error: ChatError) => void } | null} */
-  #running = null;
+  let heardAt = 0;
+  let pingedAt = 0;
+  let lastId = 0;
+  /** The next step: to give up waiting, to look for signs of life, to try again. */
+  let step = NOTHING;
+  let stepAt = Infinity;
+  /** @type {unknown} */
+  let stepTimer;
+  /** @type {Ticker | null} */
+  let ticker = null;
+  /** Nothing has failed yet, and nothing has succeeded. */
+  let first = true;
+  /** The last token was refused. */
+  let rejected = false;
+  /** @type {Promise<string> | null} */
+  let asking = null;
+  let asked = new AbortController();
+  /** @type {unknown} */
+  let refreshing;
 
-  /**
-   * @param {Options} options
-   * @param {Clock} clock
-   * @param {Environment} environment
-   * @param {Handlers} handlers
-   */
-  constructor(options, clock, environment, handlers) {
-    this.#options = options;
-    this.#clock = clock;
-    this.#environment = environment;
-    this.#handlers = handlers;
-    this.#tokens = new Tokens(options.getToken, clock);
-    this.#backoff = new Backoff(options.random ?? Math.random);
-    this.requests = new Requests(clock, (text) => this.#socket?.send(text));
-  }
+  /** The only place that changes the state. @param {State} state @param {Reason} [reason] @param {number | null} [retryAt] */
+  const enter = (state, reason = null, retryAt = null) => on.state((status = { state, reason, retryAt }));
 
-  /** @returns {Promise<void>} */
-  connect() {
-    if (!this.#running) {
-      let resolve = () => {};
-      /** @type {(error: ChatError) => void} */
-      let reject = () => {};
-      const promise = new Promise((/** @type {(value: void) => void} */ yes, no) => {
-        resolve = yes;
-        reject = no;
-      });
-      promise.catch(() => {});
-      this.#running = { promise, resolve, reject };
-      this.#backoff.reset();
-      this.#notBefore = 0;
-      this.#rejected = false;
-      this.#environment.window?.addEventListener('online', this.#wake);
-      this.#environment.document?.addEventListener('visibilitychange', this.#wake);
-      this.#background();
-      this.#enter('connecting');
-      this.#attempt('connect');
-      return promise;
-    }
-    return this.#running.promise;
-  }
-
-  retry() {
-    if (this.retryAt !== null) this.#attempt();
-  }
-
-  close() {
-    this.#end('closed', null, new ChatError('CLOSED', 'the client was closed'));
-  }
-
-  /** Whether requests are taken now. */
-  get usable() {
-    return this.requests.usable;
-  }
-
-  /**
-   * @param {State} state
-   * @param {Reason} [reason]
-   * @param {number | null} [retryAt]
-   */
-  #enter(state, reason = null, retryAt = null) {
-    this.state = state;
-    this.reason = reason;
-    this.retryAt = retryAt;
-    this.#handlers.changed();
-  }
-
-  /** @param {'connect' | 'reconnect'} [reason] */
-  async #attempt(reason = 'reconnect') {
-    const attempt = ++this.#attempts;
-    this.#clock.cancel(this.#step);
-    this.#attemptAt = this.#clock.now();
-    if (reason === 'reconnect') this.#enter('reconnecting', this.reason);
-    let token;
-    try {
-      token = await this.#tokens.need(this.#rejected ? 'rejected' : reason);
-    } catch (error) {
-      if (attempt === this.#attempts) this.#lost('token', messageOf(error));
-      return;
-    }
-    if (attempt === this.#attempts && this.#running) this.#open(token);
-  }
-
-  /** @param {string} token */
-  #open(token) {
-    let socket;
-    try {
-      const Platform = this.#options.WebSocket ?? globalThis.WebSocket;
-      if (!Platform) throw new Error('there is no WebSocket here: give one in the options');
-      const url = new URL(this.#options.url, this.#environment.window?.location?.href);
-      url.protocol = url.protocol.replace('http', 'ws');
-      socket = /** @type {Socket} */ (new Platform(url.href));
-    } catch (error) {
-      this.#fail('INVALID', messageOf(error));
-      return;
-    }
-    this.#socket = socket;
-    const late = () => this.#lost('network', 'no answer in time');
-    this.#step = this.#clock.after(CONNECT_MS, late);
-    socket.onopen = () => {
-      this.#clock.cancel(this.#step);
-      this.#step = this.#clock.after(CONNECT_MS, late);
-      this.#authenticate(token);
+  /** @param {number} ms @param {() => void} run */
+  const plan = (ms, run) => {
+    cancel(stepTimer);
+    stepAt = now() + ms;
+    step = () => {
+      halt();
+      run();
     };
-    socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
-    socket.onerror = () => {};
-  }
+    stepTimer = after(ms, step);
+    ticker?.postMessage(ms);
+  };
 
-  /** @param {string} token */
-  #authenticate(token) {
-    const socket = this.#socket;
-    this.requests.send('auth', { token }, (error, reply) => {
-      if (socket !== this.#socket) return;
-      if (!error) this.#ready(token, reply);
-      else if (error.retryable) this.#lost('network', error.message, undefined, error.retryAfterMs);
-      else this.#refused(error.message);
-    });
-  }
+  const halt = () => {
+    cancel(stepTimer);
+    stepAt = Infinity;
+  };
 
   /**
-   * @param {string} token
-   * @param {AuthReply} reply
+   * Sends a request.
+   *
+   * @template {keyof Replies} A
+   * @param {A} action
+   * @param {Payload} payload
+   * @param {Settle<Replies[A]>} settle Called once.
+   * @returns {(error: ChatError) => void} Waits no longer.
    */
-  #ready(token, reply) {
-    const refusal = this.#handlers.ready(reply);
-    if (refusal) {
-      this.#fail('unauthorized', refusal);
-      return;
-    }
-    this.#accepted(token, reply);
-    this.#rejected = false;
-    this.#readyAt = this.#clock.now();
-    this.requests.open(reply.limits);
-    this.#clock.cancel(this.#step);
-    this.#look();
-    this.#enter('connected');
-    this.#handlers.up();
-    this.#running?.resolve();
-  }
-
-  /**
-   * @param {string} token
-   * @param {AuthReply} reply
-   */
-  #accepted(token, reply) {
-    // By the server's clock on both sides, whatever the time is here.
-    this.#tokens.accepted(token, Date.parse(reply.expiresAt) - Date.parse(this.requests.timestamp));
-  }
-
-  /** A token comes from the app in place of one that was refused; but not again and again. @param {string} message @param {number} [closeCode] */
-  #refused(message, closeCode) {
-    if (this.#rejected) {
-      this.#fail('unauthorized', message, closeCode);
-      return;
-    }
-    this.#drop();
-    this.#rejected = true;
-    this.#tokens.forget();
-    this.#enter('reconnecting', { code: 'unauthorized', message, closeCode });
-    if (this.#running) this.#attempt();
-  }
-
-  /** The app has a new token for the connection that goes on. @param {'expiring' | 'rejected'} reason */
-  async #refresh(reason) {
-    const socket = this.#socket;
-    this.#clock.cancel(this.#refreshing);
-    this.#tokens.forget();
-    /** @param {'expiring' | 'rejected'} next @param {string} message */
-    const again = (next, message) => {
-      if (socket !== this.#socket) return;
-      const pause = REFRESH_MS * (1 + (this.#options.random ?? Math.random)());
-      this.#refreshing = this.#clock.after(pause, () => this.#refresh(next));
-      this.#handlers.error(new ChatError('token', message, { retryable: true, retryAfterMs: pause }));
+  const call = (action, payload, settle) => {
+    const requestId = `${++lastId}`;
+    const text = JSON.stringify({ type: action, requestId, payload });
+    /** @type {unknown} */
+    let timer;
+    const go = () => {
+      timer = after(ANSWER_MS, () => done(passing('TIMEOUT')));
+      // The server would close the connection for it, and for good.
+      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID', 'too long'));
+      else socket?.send(text);
     };
-    try {
-      const token = await this.#tokens.need(reason);
-      if (socket !== this.#socket) return;
-      this.requests.send('auth', { token }, (error, reply) => {
-        if (!error) this.#accepted(token, reply);
-        else again(error.retryable ? reason : 'rejected', error.message);
-      });
-    } catch (error) {
-      again(reason, messageOf(error));
-    }
-  }
+    /** @type {Settle<Payload>} */
+    const done = (error, reply) => {
+      cancel(timer);
+      if (usable && error?.retryable && PATIENT.test(action)) timer = after(AGAIN_MS * (1 + random()) + (error.retryAfterMs ?? 0), go);
+      else if (pending.has(requestId)) {
+        settle(error, /** @type {Replies[A]} */ (/** @type {unknown} */ (reply)));
+        pending.delete(requestId);
+      }
+    };
+    pending.set(requestId, done);
+    go();
+    return done;
+  };
 
   /** @param {unknown} data */
-  #receive(data) {
-    this.#heardAt = this.#clock.now();
-    this.#pingedAt = 0;
-    const event = this.requests.receive(data);
-    if (!event) return;
-    const { type, payload } = event;
-    if (type === 'connection_status') this.#status(payload);
-    else if (this.#readyAt) {
-      try {
-        this.#handlers.event(type, payload);
-      } catch (error) {
-        this.#handlers.error(new ChatError('INVALID', `${type}: ${messageOf(error)}`));
-      }
-    }
-  }
-
-  /** @param {Payload} payload */
-  #status({ status, reconnectAfterMs }) {
-    if (status === 'token_expiring') this.#refresh('expiring');
-    if (status === 'draining') {
-      this.#draining = true;
-      this.#notBefore = this.#clock.now() + (Number(reconnectAfterMs) || 0);
-      // It reads nothing more.
-      this.requests.usable = false;
-    }
-  }
-
-  /**
-   * @param {number} closeCode
-   * @param {string} text
-   */
-  #closed(closeCode, text) {
-    const { code, terminal, pauseMs } = judge(closeCode);
-    const message = text || `closed with ${closeCode}`;
-    if (code === 'unauthorized') this.#refused(message, closeCode);
-    else if (terminal) this.#fail(code, message, closeCode);
-    else {
-      if (code === 'token_expired') this.#tokens.forget();
-      if (pauseMs) this.#notBefore = this.#clock.now() + pauseMs;
-      this.#lost(this.#draining ? 'draining' : code, message, closeCode);
-    }
-  }
-
-  /** The connection is gone, or did not come about: again after a pause. @param {string} code @param {string} message @param {number} [closeCode] @param {number} [pauseMs] */
-  #lost(code, message, closeCode, pauseMs = 0) {
-    const now = this.#clock.now();
-    if (this.#readyAt && now - this.#readyAt >= STEADY_MS) this.#backoff.reset();
-    const wait = Math.max(this.#backoff.next(), this.#notBefore - now, pauseMs);
-    this.#drop();
-    this.#step = this.#clock.after(wait, () => this.#attempt());
-    this.#enter('reconnecting', { code, message, closeCode }, now + wait);
-  }
-
-  /** @param {string} code @param {string} message @param {number} [closeCode] */
-  #fail(code, message, closeCode) {
-    this.#end('failed', { code, message, closeCode }, new ChatError(code, message));
-  }
-
-  /**
-   * @param {State} state
-   * @param {Reason} reason
-   * @param {ChatError} error
-   */
-  #end(state, reason, error) {
-    const running = this.#running;
-    this.#running = null;
-    this.#attempts++;
-    this.#drop();
-    this.#tokens.stop();
-    this.#clock.stop();
-    this.#environment.window?.removeEventListener('online', this.#wake);
-    this.#environment.document?.removeEventListener('visibilitychange', this.#wake);
-    this.#enter(state, reason);
-    running?.reject(error);
-  }
-
-  /** Lets go of the socket, and of whoever waits for an answer. */
-  #drop() {
-    const socket = this.#socket;
-    const wasReady = this.#readyAt > 0;
-    this.#socket = null;
-    this.#readyAt = 0;
-    this.#draining = false;
-    this.#clock.cancel(this.#step);
-    this.#clock.cancel(this.#refreshing);
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close(1000);
-    }
-    this.requests.close();
-    if (wasReady) this.#handlers.down();
-  }
-
-  get #hidden() {
-    return this.#environment.document?.visibilityState === 'hidden';
-  }
-
-  #background() {
-    this.#clock.background(this.#hidden);
-  }
-
-  /** The network is back, or the page has come into view or gone out of it. */
-  #wake = () => {
-    this.#background();
-    if (this.#hidden) return;
-    this.#clock.wake();
-    if (this.#readyAt) this.#look(true);
-    else if (this.retryAt !== null) {
-      const now = this.#clock.now();
-      const wait = Math.max(0, this.#notBefore - now, this.#attemptAt + WAKE_MS - now);
-      if (!wait) this.#attempt();
-      else if (now + wait < this.retryAt) {
-        this.#clock.cancel(this.#step);
-        this.#step = this.#clock.after(wait, () => this.#attempt());
-        this.#enter('reconnecting', this.reason, now + wait);
-      }
+  const receive = (data) => {
+    heardAt = now();
+    pingedAt = 0;
+    /** @type {Settle<Payload> | undefined} */
+    let done;
+    try {
+      const { type, requestId, payload } = JSON.parse(/** @type {string} */ (data));
+      done = pending.get(requestId);
+      if (type === 'error') (done ?? on.error)(new ChatError(payload.code, payload.message, payload));
+      else if (requestId) done?.(null, payload);
+      else if (type === 'connection_status') hear(payload);
+      else if (readyAt) on.event(type, payload);
+    } catch (error) {
+      // It is not what it must be: to whoever waits that is a failure like others.
+      (done ?? on.error)(new ChatError('INVALID', `${error}`));
     }
   };
 
-  /** Looks for signs of life, and when to look again. @param {boolean} [doubt] Do not wait for a silence before asking. */
-  #look(doubt = false) {
-    const { pingIntervalMs, pongTimeoutMs } = this.requests.limits;
-    const now = this.#clock.now();
-    this.#heardAt = Math.min(this.#heardAt, now);
-    this.#pingedAt = Math.min(this.#pingedAt, now);
-    const silent = now - this.#heardAt;
-    let wait = pingIntervalMs - silent;
-    // The timers of a page in view are not late: so the machine slept, and the server has given up by now.
-    const slept = !this.#pingedAt && !this.#hidden && silent >= pingIntervalMs + pongTimeoutMs;
-    if (slept || (this.#pingedAt && now - this.#pingedAt >= pongTimeoutMs)) {
-      this.#lost('ping_timeout', `nothing came for ${silent} ms`);
+  /** @param {{ status?: string, reconnectAfterMs?: number }} payload */
+  const hear = ({ status, reconnectAfterMs = 0 }) => {
+    if (status === 'token_expiring') refresh('expiring').catch(NOTHING);
+    if (status === 'draining') {
+      notBefore = now() + reconnectAfterMs;
+      // It reads nothing more.
+      usable = false;
+    }
+  };
+
+  /**
+   * A token from the app, which is asked one question at a time.
+   *
+   * @param {'connect' | 'reconnect' | 'expiring' | 'rejected'} reason
+   */
+  const need = (reason) => {
+    const ask = async () => {
+      const { signal } = (asked = new AbortController());
+      try {
+        const given = await options.getToken({ reason, signal });
+        if (given && typeof given === 'string') return given;
+        throw new TypeError('no token');
+      } finally {
+        if (!signal.aborted) asking = null;
+      }
+    };
+    return (asking ??= ask());
+  };
+
+  /** The app takes too long, or the token is not needed any more. */
+  const forget = () => {
+    asked.abort();
+    asking = null;
+  };
+
+  /** @param {string} token @param {(error: ChatError | null, reply?: AuthReply) => void} settle */
+  const login = (token, settle) => {
+    call('auth', { token }, (error, reply) => {
+      if (error?.code !== 'DISCONNECTED') settle(error, reply);
+    });
+  };
+
+  const attempt = async () => {
+    const mine = ++attempts;
+    attemptAt = now();
+    plan(TOKEN_MS, () => {
+      forget();
+      lost('token', 'late');
+    });
+    enter(first ? 'connecting' : 'reconnecting', status.reason);
+    try {
+      const token = await need(rejected ? 'rejected' : first ? 'connect' : 'reconnect');
+      if (mine === attempts) open(token);
+    } catch (error) {
+      if (mine === attempts) lost('token', `${error}`);
+    }
+  };
+
+  /** @param {string} token */
+  const open = (token) => {
+    /** @type {Socket} */
+    let opened;
+    try {
+      const url = new URL(options.url, window?.location?.href);
+      url.protocol = url.protocol.replace('http', 'ws');
+      opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url.href);
+    } catch (error) {
+      lost('INVALID', `${error}`, undefined, 0, true);
       return;
     }
-    if (!this.#pingedAt && (doubt || wait <= 0)) {
-      this.#pingedAt = now;
-      this.requests.ping();
+    socket = opened;
+    const late = () => lost('network', 'late');
+    plan(CONNECT_MS, late);
+    opened.onopen = () => {
+      plan(CONNECT_MS, late);
+      login(token, (error, reply) => {
+        if (reply) ready(reply);
+        else if (error) {
+          const { retryable, message, retryAfterMs } = error;
+          lost(retryable ? 'network' : 'unauthorized', message, undefined, retryAfterMs, !retryable);
+        }
+      });
+    };
+    opened.onmessage = ({ data }) => receive(data);
+    opened.onclose = ({ code, reason }) => {
+      const [name, terminal] = judge(code, reason);
+      lost(name, reason, code, code === RATE_LIMITED ? RATE_LIMITED_MS : 0, terminal);
+    };
+    opened.onerror = NOTHING;
+  };
+
+  /** @param {AuthReply} reply */
+  const ready = (reply) => {
+    on.ready(reply);
+    limits = reply.limits;
+    first = rejected = false;
+    usable = true;
+    readyAt = now();
+    look();
+    enter('connected');
+    on.up();
+    running?.resolve();
+  };
+
+  /** A new token for the connection that goes on: asked for until there is one. @param {'expiring' | 'rejected'} reason */
+  const refresh = async (reason) => {
+    const mine = attempts;
+    forget();
+    cancel(refreshing);
+    refreshing = after(REFRESH_MS * (1 + random()), () => refresh(reason).catch(NOTHING));
+    const token = await need(reason);
+    if (mine !== attempts) return;
+    login(token, (error) => {
+      if (!error) cancel(refreshing);
+      else if (!error.retryable) reason = 'rejected';
+    });
+  };
+
+  /**
+   * The connection is gone, or did not come about: again after a pause, unless the same would happen again.
+   *
+   * @param {string} code
+   * @param {string} message
+   * @param {number} [closeCode]
+   * @param {number} [pauseMs]
+   * @param {boolean} [terminal]
+   */
+  const lost = (code, message, closeCode, pauseMs = 0, terminal) => {
+    // A token comes from the app in place of one that was refused, at once; but not again and again.
+    const replace = (code === 'unauthorized' || closeCode === UNAUTHORIZED) && !rejected;
+    const reason = { code, message, closeCode };
+    if (terminal && !replace) {
+      end('failed', reason, new ChatError(code, message));
+      return;
     }
-    if (this.#pingedAt) wait = pongTimeoutMs - (now - this.#pingedAt);
-    this.#clock.cancel(this.#step);
-    this.#step = this.#clock.after(wait, () => this.#look());
-  }
+    rejected ||= replace;
+    first = false;
+    if (readyAt && now() - readyAt >= STEADY_MS) backoff.reset();
+    notBefore = Math.max(notBefore, now() + pauseMs);
+    const wait = replace ? 0 : Math.max(backoff.next(), notBefore - now());
+    drop();
+    plan(wait, attempt);
+    enter('reconnecting', reason, now() + wait);
+  };
+
+  /** @param {'closed' | 'failed'} state @param {Reason} reason @param {ChatError} error */
+  const end = (state, reason, error) => {
+    const ended = running;
+    running = null;
+    drop();
+    forget();
+    ticker?.terminate();
+    stop.abort();
+    enter(state, reason);
+    ended?.reject(error);
+  };
+
+  /** Lets go of the socket, and of whoever waits for an answer. */
+  const drop = () => {
+    const [old, was] = [socket, readyAt];
+    attempts++;
+    socket = null;
+    readyAt = 0;
+    usable = false;
+    halt();
+    cancel(refreshing);
+    if (old) {
+      old.onopen = old.onmessage = old.onclose = null;
+      old.close(1000);
+    }
+    for (const done of pending.values()) done(passing('DISCONNECTED'));
+    if (was) on.down();
+  };
+
+  /** The network is back, or the page in view. */
+  const wake = () => {
+    if (readyAt) look(true);
+    else if (status.retryAt && now() >= Math.max(notBefore, attemptAt + WAKE_MS)) {
+      backoff.reset();
+      attempt();
+    }
+  };
+
+  /** Looks for signs of life, and when to look again. @param {boolean} [doubt] Does not wait for a silence before it asks. */
+  const look = (doubt) => {
+    const { pingIntervalMs, pongTimeoutMs } = limits;
+    const silent = now() - heardAt;
+    // What was asleep for so long that the server has given up need not ask.
+    if (pingedAt ? now() >= pingedAt + pongTimeoutMs : doubt && silent >= pingIntervalMs + pongTimeoutMs) {
+      lost('ping_timeout', '');
+      return;
+    }
+    if (!pingedAt && (doubt || silent >= pingIntervalMs)) {
+      pingedAt = now();
+      socket?.send('{"type":"ping","requestId":"p"}');
+    }
+    plan(pingedAt ? pingedAt + pongTimeoutMs - now() : pingIntervalMs - silent, look);
+  };
+
+  return {
+    /** Whether requests are taken now. */
+    usable: () => usable,
+    limits: () => limits,
+
+    connect() {
+      if (!running) {
+        running = defer();
+        stop = new AbortController();
+        window?.addEventListener('online', wake, stop);
+        document?.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' || wake(), stop);
+        try {
+          // While the page is hidden its timers are slow, but not those of a worker.
+          ticker = document ? start() : null;
+          if (ticker) ticker.onmessage = () => now() >= stepAt && step();
+        } catch {
+          // Not allowed here: then the page's timers must do.
+        }
+        backoff.reset();
+        notBefore = 0;
+        rejected = false;
+        first = true;
+        attempt();
+      }
+      return running.promise;
+    },
+
+    retry() {
+      if (status.retryAt) attempt();
+    },
+
+    close: () => end('closed', null, new ChatError('CLOSED')),
+
+    /**
+     * @param {Payload} payload
+     * @param {Settle<Replies['send_message']>} settle
+     */
+    transmit: (payload, settle) => call('send_message', payload, settle),
+
+    /**
+     * Asks for something.
+     *
+     * @template {keyof Replies} A
+     * @param {A} action
+     * @param {Payload} payload
+     * @param {((reply: Replies[A]) => void) | null} [handle] Gets the reply before anything that comes after it.
+     * @param {AbortSignal} [signal]
+     * @returns {Promise<Replies[A]>}
+     */
+    ask: (action, payload, handle, signal) =>
+      new Promise((resolve, reject) => {
+        signal?.throwIfAborted();
+        if (!usable) throw passing('DISCONNECTED');
+        if (pending.size >= MOST_PENDING) throw passing('QUEUE_FULL');
+        const done = call(
+          action,
+          payload,
+          (error, reply) => {
+            if (error) return reject(error);
+            const answer = /** @type {Replies[A]} */ (reply);
+            handle?.(answer);
+            resolve(answer);
+          },
+        );
+        signal?.addEventListener('abort', () => done(signal.reason));
+      }),
+  };
 }

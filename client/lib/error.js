@@ -4,10 +4,10 @@ export class ChatError extends Error {
   /**
    * @param {string} code The server's (`not_found`, `rate_limited`, …) or, in capitals, the client's: `DISCONNECTED`, `TIMEOUT`,
    *   `QUEUE_FULL`, `DISCARDED`, `CLOSED`, `INVALID`.
-   * @param {string} message For people; it may change.
+   * @param {string} [message] For people; it may change.
    * @param {{ retryable?: boolean, retryAfterMs?: number }} [more]
    */
-  constructor(code, message, { retryable = false, retryAfterMs } = {}) {
+  constructor(code, message = code, { retryable = false, retryAfterMs } = {}) {
     super(message);
     this.name = 'ChatError';
     /** @readonly */
@@ -19,5 +19,5 @@ export class ChatError extends Error {
   }
 }
 
-/** @returns {ChatError} */
-export const disconnected = () => new ChatError('DISCONNECTED', 'not connected', { retryable: true });
+/** Of the client's own, one that may succeed later. @param {string} code */
+export const passing = (code) => new ChatError(code, code, { retryable: true });

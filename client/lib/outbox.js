@@ -1,138 +1,148 @@
 /**
  * Messages that are not answered yet, in the order of sending: one of each conversation is on its way at a time, so that none
- * overtakes another. Kept in a storage, if there is one. No sockets and no clock.
+ * overtakes another. Kept in a storage, if there is one. Knows no sockets and no clock.
  */
 
-/** @import { Message, Storage } from './types.js' */
-import { ChatError } from './error.js';
+/** @import { LogMessage, Message, Options } from './types.js' */
+/** @import { Connection } from './connection.js' */
+import { ChatError, passing } from './error.js';
 
-/**
- * @typedef {object} Unsent What is stored of an item.
- * @property {string} conversationId
- * @property {string} clientMessageId
- * @property {string} content
- * @property {string} [replyTo]
- * @property {string} createdAt
- * @property {{ code: string, message: string }} [failed]
- */
+/** Conversations in which something is on its way. */
+const MOST_AT_ONCE = 4;
 
 /**
  * @typedef {object} Item
- * @property {Unsent} unsent
- * @property {'queued' | 'sending' | 'failed'} stage
- * @property {ChatError} [error]
+ * @property {LogMessage} entry
+ * @property {((error: ChatError) => void) | null} [stop] While it is on its way: calls it back.
  * @property {(message: Message) => void} [resolve]
  * @property {(error: ChatError) => void} [reject]
  */
 
-/** @param {unknown} value @returns {value is Unsent} */
-function isUnsent(value) {
-  const item = /** @type {Partial<Record<keyof Unsent, unknown>> | null} */ (value);
-  return (
-    [item?.conversationId, item?.clientMessageId, item?.content, item?.createdAt].every((text) => typeof text === 'string' && text) &&
-    ['string', 'undefined'].includes(typeof item?.replyTo)
-  );
-}
+/** @typedef {ReturnType<typeof createOutbox>} Outbox */
 
-export class Outbox {
+/**
+ * @param {Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>} options
+ * @param {Pick<Connection, 'usable' | 'transmit'>} connection
+ * @param {(conversationId: string, stored?: Message) => void} changed
+ */
+export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, transmit }, changed) {
   /** @type {Item[]} */
-  items = [];
-  #storage;
-  #prefix;
-  #most;
-  #key = '';
+  let items = [];
+  let key = '';
 
-  /**
-   * @param {Storage | undefined} storage
-   * @param {string} prefix
-   * @param {number} most
-   */
-  constructor(storage, prefix, most) {
-    this.#storage = storage;
-    this.#prefix = prefix;
-    this.#most = most;
-  }
-
-  /**
-   * The user is known: takes over what was kept for them, before what is here already.
-   *
-   * @param {string} userId
-   */
-  adopt(userId) {
-    if (this.#key) return;
-    this.#key = `${this.#prefix}:${userId}`;
-    const kept = this.#read().slice(0, this.#most);
-    const here = this.items;
-    this.items = kept.map(({ failed, ...unsent }) => ({
-      unsent,
-      stage: failed ? 'failed' : 'queued',
-      error: failed && new ChatError(String(failed.code), String(failed.message)),
-    }));
-    for (const item of here) {
-      this.items.push(item);
-      this.keep(item);
-    }
-  }
-
-  /** @param {Item} item */
-  add(item) {
-    if (this.items.length >= this.#most) {
-      throw new ChatError('QUEUE_FULL', `${this.#most} messages are waiting to be sent`, { retryable: true });
-    }
-    this.items.push(item);
-    this.keep(item);
-  }
-
-  /**
-   * @param {string} conversationId
-   * @param {string | undefined} clientMessageId
-   */
-  find(conversationId, clientMessageId) {
-    return this.items.find(({ unsent: u }) => u.clientMessageId === clientMessageId && u.conversationId === conversationId);
-  }
-
-  /** The next to send. @returns {Item | undefined} */
-  next() {
-    const busy = new Set();
-    for (const item of this.items) {
-      const { conversationId } = item.unsent;
-      if (item.stage === 'failed' || busy.has(conversationId)) continue;
-      if (item.stage === 'queued') return item;
-      busy.add(conversationId);
-    }
-  }
-
-  /** @param {Item} item */
-  remove(item) {
-    this.items = this.items.filter((other) => other !== item);
-    this.keep(item);
-  }
-
-  /**
-   * Brings the storage up to date with one item. Others' there are left alone: they may be another tab's.
-   *
-   * @param {Item} item
-   */
-  keep(item) {
-    if (!this.#storage || !this.#key) return;
-    const { unsent, error } = item;
-    const kept = this.#read().filter((other) => other.clientMessageId !== unsent.clientMessageId);
-    if (this.items.includes(item)) kept.push(error ? { ...unsent, failed: { code: error.code, message: error.message } } : unsent);
+  /** @returns {LogMessage[]} */
+  const read = () => {
     try {
-      if (kept.length) this.#storage.setItem(this.#key, JSON.stringify(kept.slice(-2 * this.#most)));
-      else this.#storage.removeItem(this.#key);
-    } catch {
-      // It is full, or not allowed: what is unsent does not survive a reload then, and is sent all the same.
-    }
-  }
-
-  /** @returns {Unsent[]} */
-  #read() {
-    try {
-      const kept = JSON.parse(this.#storage?.getItem(this.#key) ?? '[]');
-      return Array.isArray(kept) ? kept.filter(isUnsent) : [];
+      const kept = /** @type {LogMessage[]} */ (JSON.parse(storage?.getItem(key) ?? ''));
+      return kept.filter((entry) => entry?.conversationId && entry.clientMessageId && entry.content);
     } catch {
       return [];
     }
-  }
+  };
+
+  /** Brings the storage up to date with one item. Others' there are left alone: they may be another tab's. @param {Item} item */
+  const keep = (item) => {
+    const { entry } = item;
+    changed(entry.conversationId);
+    const kept = read().filter((other) => other.clientMessageId !== entry.clientMessageId);
+    if (items.includes(item)) kept.push(entry);
+    try {
+      if (key) storage?.setItem(key, JSON.stringify(kept));
+    } catch {
+      // It is full, or not allowed: what is unsent does not survive a reload then, and is sent all the same.
+    }
+  };
+
+  /** @param {Item} item */
+  const remove = (item) => {
+    items = items.filter((other) => other !== item);
+    keep(item);
+  };
+
+  /** @param {string} conversationId @param {string} [clientMessageId] */
+  const find = (conversationId, clientMessageId) =>
+    items.find(({ entry }) => entry.clientMessageId === clientMessageId && entry.conversationId === conversationId);
+
+  /** Sends what can be sent. */
+  const pump = () => {
+    const busy = new Set();
+    if (!usable()) return;
+    for (const item of items) {
+      const { conversationId, status } = item.entry;
+      if (status === 'failed' || busy.has(conversationId) || busy.size >= MOST_AT_ONCE) continue;
+      busy.add(conversationId);
+      const { clientMessageId, content, replyTo } = item.entry;
+      item.stop ??= transmit({ conversationId, clientMessageId, content, replyTo }, (error, reply) => {
+        item.stop = null;
+        if (reply) {
+          changed(conversationId, reply.message);
+          stored(reply.message);
+        } else if (error && !error.retryable && items.includes(item)) {
+          item.entry = { ...item.entry, status: 'failed', error };
+          keep(item);
+          item.reject?.(error);
+        }
+        pump();
+      });
+    }
+  };
+
+  /** As the reply or the event says, whichever is first. @param {Message} message One's own. */
+  const stored = (message) => {
+    const item = find(message.conversationId, message.clientMessageId);
+    if (!item) return;
+    remove(item);
+    item.resolve?.(message);
+    pump();
+  };
+
+  /** Takes one off. @param {string} conversationId @param {string} clientMessageId @returns {LogMessage | undefined} */
+  const discard = (conversationId, clientMessageId) => {
+    const item = find(conversationId, clientMessageId);
+    if (!item) return;
+    const error = new ChatError('DISCARDED');
+    remove(item);
+    item.stop?.(error);
+    item.reject?.(error);
+    return item.entry;
+  };
+
+  return {
+    pump,
+    stored,
+    discard,
+
+    /** @param {string} conversationId */
+    entries: (conversationId) => items.map(({ entry }) => entry).filter((entry) => entry.conversationId === conversationId),
+
+    /** The user is known: takes over what was kept for them, before what is here already. @param {string} userId */
+    adopt(userId) {
+      if (key) return;
+      key = `${storageKey}:${userId}`;
+      const here = items;
+      items = [...read().map((entry) => ({ entry })), ...here];
+      for (const item of items) {
+        const { entry } = item;
+        const { error } = entry;
+        entry.senderId = userId;
+        if (error) entry.error = new ChatError(error.code);
+        keep(item);
+      }
+    },
+
+    /** @param {LogMessage | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
+    send(entry) {
+      const promise = new Promise((/** @type {(message: Message) => void} */ resolve, reject) => {
+        if (!entry?.content) throw new ChatError('INVALID');
+        if (items.length >= maxQueue) throw passing('QUEUE_FULL');
+        const item = { entry: { ...entry, status: /** @type {const} */ ('pending'), error: undefined }, resolve, reject };
+        items.push(item);
+        keep(item);
+        pump();
+      });
+      // Who wants to know looks at the promise or at the entry; nobody has to.
+      promise.catch(() => {});
+      return promise;
+    },
+  };
 }

@@ -83,7 +83,6 @@
  * @property {(ms: number) => void} postMessage
  * @property {() => void} terminate
  * @property {((event: MessageEvent) => unknown) | null} onmessage
- * @property {((event: ErrorEvent) => unknown) | null} onerror
  */
 
 /**
@@ -98,8 +97,7 @@
 
 /**
  * @typedef {object} Events What is needed of `window` and `document`.
- * @property {(type: string, run: () => void) => void} addEventListener
- * @property {(type: string, run: () => void) => void} removeEventListener
+ * @property {(type: string, run: () => void, options: { signal: AbortSignal }) => void} addEventListener
  */
 
 /**

@@ -2,23 +2,21 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Backoff } from '../lib/backoff.js';
-import { Bucket } from '../lib/bucket.js';
-import { Clock } from '../lib/clock.js';
 import { judge } from '../lib/closing.js';
-import { ChatError } from '../lib/error.js';
-import { Log } from '../lib/log.js';
-import { Outbox } from '../lib/outbox.js';
+import { ChatError, passing } from '../lib/error.js';
+import { createLog } from '../lib/log.js';
+import { createOutbox } from '../lib/outbox.js';
+import { createBackoff, createTiming } from '../lib/timing.js';
 import { FakeStorage } from './support/harness.js';
 import { ManualTimers } from './support/timers.js';
 
 test('pauses double from half a second to twenty, and are anything below', () => {
   const bounds = [500, 1000, 2000, 4000, 8000, 16000, 20000, 20000, 20000];
-  const most = new Backoff(() => 1 - Number.EPSILON);
+  const most = createBackoff(() => 1 - Number.EPSILON);
   assert.deepEqual(bounds.map(() => Math.round(most.next())), bounds);
-  const least = new Backoff(() => 0);
+  const least = createBackoff(() => 0);
   assert.deepEqual(bounds.map(() => least.next()), bounds.map(() => 0));
-  const half = new Backoff(() => 0.5);
+  const half = createBackoff(() => 0.5);
   bounds.forEach(() => half.next());
   half.reset();
   assert.equal(half.next(), 250);
@@ -27,90 +25,52 @@ test('pauses double from half a second to twenty, and are anything below', () =>
 });
 
 test('a close code from 4500 on, or of a broken protocol, ends it; others do not', () => {
-  for (const code of [1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4999]) assert.ok(judge(code).terminal, String(code));
+  for (const code of [1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4999]) assert.ok(judge(code, '')[1], String(code));
   for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 3000, 4000, 4001, 4002, 4003, 4008, 4100]) {
-    assert.ok(!judge(code).terminal, String(code));
+    assert.ok(!judge(code, '')[1], String(code));
   }
-  assert.equal(judge(4008).pauseMs, 10000);
-  assert.equal(judge(4003).code, 'slow_consumer');
-  assert.equal(judge(1006).code, 'network');
+  assert.deepEqual(judge(4003, 'slow_consumer'), ['slow_consumer', false]);
+  assert.deepEqual(judge(1006, ''), ['network', false]);
+  assert.deepEqual(judge(1009, 'message_too_big'), ['protocol', true]);
+  assert.deepEqual(judge(4999, ''), ['closed', true]);
 });
 
-test('an allowance is used up, grows again, and is blocked for as long as the server says', () => {
-  const bucket = new Bucket(2, 10);
-  assert.deepEqual([bucket.take(1000), bucket.take(1000), bucket.take(1000)], [0, 0, 100]);
-  assert.equal(bucket.take(1100), 0);
-  bucket.block(1100, 500);
-  assert.equal(bucket.take(1599), 2);
-  assert.equal(bucket.take(1600), 0);
-  assert.ok(bucket.take(1600) > 0);
-  // A clock that is set back does not give or take.
-  const wait = bucket.take(100);
-  assert.ok(wait > 0 && wait <= 125, `${wait} ms`);
-  assert.equal(bucket.take(100 + wait), 0);
-});
-
-test('one timer runs for all tasks, each runs once, and none after stop', async () => {
+test('a wait that is too long for a timer is cut', () => {
   const timers = new ManualTimers();
-  const clock = new Clock(timers, () => assert.fail('no page, no ticker'));
-  const ran = [];
-  clock.after(300, () => ran.push('c'));
-  clock.after(100, () => ran.push('a'));
-  const cancelled = clock.after(200, () => ran.push('b'));
+  // What is off on a server counts some 136 years.
+  createTiming({ timers }).after(4294967295000, () => {});
   assert.equal(timers.pending, 1);
-  clock.cancel(cancelled);
-  await timers.advance(300);
-  assert.deepEqual(ran, ['a', 'c']);
-  clock.after(50, () => ran.push('never'));
-  // What is off on a server counts some 136 years: no timer takes that.
-  clock.after(4294967295000, () => ran.push('never'));
-  clock.stop();
-  assert.equal(timers.pending, 0);
-  await timers.advance(1000);
-  assert.deepEqual(ran, ['a', 'c']);
-});
-
-test('a task is not put off by a clock that is set back', async () => {
-  const timers = new ManualTimers();
-  const clock = new Clock({ ...timers, setTimeout: timers.setTimeout, now: timers.now }, () => assert.fail());
-  let ran = false;
-  clock.after(100, () => (ran = true));
-  // The platform's timer counts time that passes, whatever the clock says.
-  const { now } = timers;
-  clock.now = () => now() - 3_600_000;
-  await timers.advance(100);
-  assert.ok(ran);
 });
 
 const created = (seq, more = {}) => ({
   type: 'message_created',
   payload: { id: `m${seq}`, conversationId: 'x', seq, senderId: 'bob', senderName: 'Bob', content: `n${seq}`, createdAt: '', ...more },
 });
-const seqs = (log) => log.entries.map((entry) => entry.seq);
+const seqs = (log) => log.entries().map((entry) => entry.seq);
 
 test('the log takes each event once and in order, and tells a gap', () => {
-  const log = new Log();
-  assert.equal(log.position, undefined);
+  const log = createLog();
+  assert.equal(log.position(), undefined);
   assert.equal(log.apply(created(1)), 'gap', 'nothing is known yet');
   log.reset('e', 2, [created(1), created(2)]);
   assert.deepEqual([log.apply(created(2)), log.apply(created(3)), log.apply(created(3)), log.apply(created(5))], ['known', 'new', 'known', 'gap']);
   assert.deepEqual(seqs(log), [1, 2, 3]);
-  assert.deepEqual(log.position, { epoch: 'e', seq: 3 });
-  assert.equal(log.seen, 5);
+  assert.deepEqual(log.position(), { epoch: 'e', seq: 3 });
+  assert.deepEqual([log.gap(), log.gap()], [true, false]);
   assert.equal(log.apply(created(4)), 'new');
   assert.equal(log.apply({ type: 'message_created', payload: {} }), 'known', 'what has no number is nothing');
 });
 
 test('an acknowledged message stands ahead of the position, moves it not, and is there once', () => {
-  const log = new Log();
+  const log = createLog();
   log.reset('e', 1, [created(1)]);
   log.acknowledge(created(4, { senderId: 'me' }).payload);
   log.acknowledge(created(3, { senderId: 'me' }).payload);
   log.acknowledge(created(3, { senderId: 'me' }).payload);
-  assert.deepEqual([seqs(log), log.position.seq], [[1, 3, 4], 1]);
+  assert.deepEqual([seqs(log), log.position().seq], [[1, 3, 4], 1]);
   log.apply(created(2));
   log.apply(created(3));
-  assert.deepEqual([seqs(log), log.position.seq], [[1, 2, 3, 4], 3]);
+  assert.deepEqual([seqs(log), log.position().seq], [[1, 2, 3, 4], 3]);
   log.acknowledge(created(2).payload);
   assert.deepEqual(seqs(log), [1, 2, 3, 4]);
   log.reset('e', 3, [created(2), created(3)]);
@@ -120,114 +80,143 @@ test('an acknowledged message stands ahead of the position, moves it not, and is
 });
 
 test('older pages go in front, without what is there already', () => {
-  const log = new Log();
+  const log = createLog();
   log.reset('e', 9, [created(8), created(9)]);
-  assert.deepEqual([log.hasOlder, log.before], [true, 8]);
+  assert.deepEqual([log.hasOlder, log.oldest], [true, 8]);
   log.prepend([5, 6, 7, 8].map((seq) => created(seq).payload), true);
-  assert.deepEqual([seqs(log), log.hasOlder, log.before], [[5, 6, 7, 8, 9], true, 5]);
+  assert.deepEqual([seqs(log), log.hasOlder, log.oldest], [[5, 6, 7, 8, 9], true, 5]);
   log.prepend([created(2).payload], false);
   assert.deepEqual([seqs(log), log.hasOlder], [[2, 5, 6, 7, 8, 9], false]);
-  const empty = new Log();
+  const empty = createLog();
   empty.reset('e', 0, []);
-  assert.deepEqual([empty.hasOlder, empty.entries], [false, []]);
+  assert.deepEqual([empty.hasOlder, empty.entries()], [false, []]);
 });
 
 test('the log does not grow for ever by what comes live', () => {
-  const log = new Log();
+  const log = createLog();
   log.reset('e', 0, []);
   for (let seq = 1; seq <= 5000; seq++) log.apply(created(seq));
-  assert.equal(log.entries.length, 2000);
-  assert.deepEqual([log.hasOlder, log.before, log.position.seq], [true, 3001, 5000]);
+  assert.equal(log.entries().length, 2000);
+  assert.deepEqual([log.hasOlder, log.oldest, log.position().seq], [true, 3001, 5000]);
   log.prepend([created(3000).payload], true);
   log.apply(created(5001));
-  assert.equal(log.entries[0].seq, 3001);
-  assert.equal(log.entries.length, 2001, 'what was asked for counts beside');
+  assert.equal(log.entries()[0].seq, 3001);
+  assert.equal(log.entries().length, 2001, 'what was asked for counts beside');
 });
 
-const item = (conversationId, id, stage = 'queued') => ({
-  unsent: { conversationId, clientMessageId: id, content: id, createdAt: 't' },
-  stage,
-});
-const ids = (outbox) => outbox.items.map(({ unsent }) => unsent.clientMessageId);
+/** An outbox, what it has on its way, and what its conversations were told. */
+function outboxOf(options = {}) {
+  const flying = [];
+  const state = { usable: true };
+  const outbox = createOutbox(
+    options,
+    {
+      usable: () => state.usable,
+      transmit(payload, settle) {
+        const one = { payload, stopped: false, settle: (...answer) => (flying.splice(flying.indexOf(one), 1), settle(...answer)) };
+        flying.push(one);
+        return (error) => ((one.stopped = true), one.settle(error));
+      },
+    },
+    () => {},
+  );
+  const add = (conversationId, id) => {
+    const promise = outbox.send({ kind: 'message', status: 'pending', conversationId, clientMessageId: id, content: id, createdAt: 't' });
+    promise.catch(() => {});
+    return promise;
+  };
+  return { outbox, flying, add, state };
+}
+const ids = (outbox, id = 'x') => outbox.entries(id).map((entry) => entry.clientMessageId);
+const out = (flying) => flying.map((one) => one.payload.clientMessageId);
 
-test('the outbox gives one of each conversation at a time, in order, past failed ones', () => {
-  const outbox = new Outbox(undefined, 'p', 10);
-  const all = [item('x', 'a', 'failed'), item('x', 'b'), item('x', 'c'), item('y', 'd')];
-  all.forEach((one) => outbox.add(one));
-  assert.equal(outbox.next(), all[1]);
-  all[1].stage = 'sending';
-  assert.equal(outbox.next(), all[3]);
-  all[3].stage = 'sending';
-  assert.equal(outbox.next(), undefined);
-  outbox.remove(all[1]);
-  assert.equal(outbox.next(), all[2]);
+test('the outbox sends one of each conversation at a time, in order, past failed ones', async () => {
+  const { outbox, flying, add } = outboxOf();
+  const [a] = [add('x', 'a'), add('x', 'b'), add('y', 'c')];
+  assert.deepEqual(out(flying), ['a', 'c']);
+  flying[0].settle(new ChatError('too_large'));
+  await assert.rejects(a, { code: 'too_large' });
+  assert.deepEqual([out(flying), ids(outbox)], [['c', 'b'], ['a', 'b']]);
+  flying[1].settle(null, { message: { conversationId: 'x', clientMessageId: 'b' } });
+  assert.deepEqual([out(flying), ids(outbox)], [['c'], ['a']]);
+  assert.equal(outbox.entries('x')[0].error.code, 'too_large');
 });
 
-test('the outbox is bounded', () => {
-  const outbox = new Outbox(undefined, 'p', 2);
-  outbox.add(item('x', 'a'));
-  outbox.add(item('x', 'b'));
-  assert.throws(() => outbox.add(item('x', 'c')), { code: 'QUEUE_FULL', retryable: true });
+test('no more than a few are on their way, of however many conversations', () => {
+  const { flying, add } = outboxOf();
+  for (let i = 0; i < 20; i++) add(`c${i}`, String(i));
+  assert.equal(flying.length, 4);
+});
+
+test('what was on its way when the connection broke is sent again first', () => {
+  const { outbox, flying, add, state } = outboxOf();
+  add('x', 'a');
+  add('x', 'b');
+  state.usable = false;
+  flying[0].settle(passing('DISCONNECTED'));
+  assert.deepEqual(out(flying), []);
+  state.usable = true;
+  outbox.pump();
+  assert.deepEqual(out(flying), ['a']);
+});
+
+test('the outbox is bounded', async () => {
+  const { add } = outboxOf({ maxQueue: 2 });
+  add('x', 'a');
+  add('x', 'b');
+  await assert.rejects(add('x', 'c'), { code: 'QUEUE_FULL', retryable: true });
 });
 
 test('what is unsent is kept for its user only, and taken over before what is new', () => {
   const storage = new FakeStorage();
-  const first = new Outbox(storage, 'p', 10);
-  first.add(item('x', 'early'));
+  const { outbox: first, add, flying } = outboxOf({ storage });
+  add('x', 'early');
   assert.equal(storage.items.size, 0, 'whose it is, is not known yet');
   first.adopt('alice');
-  const failed = item('x', 'bad', 'failed');
-  first.add(failed);
-  failed.error = new ChatError('too_large', 'long');
-  first.keep(failed);
+  flying[0].settle(new ChatError('too_large'));
+  add('x', 'second');
 
-  const bob = new Outbox(storage, 'p', 10);
+  const { outbox: bob } = outboxOf({ storage });
   bob.adopt('bob');
   assert.deepEqual(ids(bob), []);
 
-  const second = new Outbox(storage, 'p', 10);
-  second.add(item('x', 'new'));
-  second.adopt('alice');
-  assert.deepEqual(ids(second), ['early', 'bad', 'new']);
-  assert.deepEqual(second.items.map(({ stage, error }) => [stage, error?.code]), [['queued', undefined], ['failed', 'too_large'], ['queued', undefined]]);
-  for (const one of [...second.items]) second.remove(one);
-  assert.equal(storage.items.size, 0, 'nothing is left behind');
+  const { outbox: next, add: addNext } = outboxOf({ storage });
+  addNext('x', 'new');
+  next.adopt('alice');
+  assert.deepEqual(ids(next), ['early', 'second', 'new']);
+  assert.deepEqual(next.entries('x').map(({ status, error, senderId }) => [status, error?.code, senderId]), [['failed', 'too_large', 'alice'], ['pending', undefined, 'alice'], ['pending', undefined, 'alice']]);
+  assert.ok(next.entries('x')[0].error instanceof ChatError);
+  for (const id of ids(next)) next.discard('x', id);
+  assert.equal(storage.getItem('parlor:outbox:alice'), '[]', 'nothing is left behind');
 });
 
 test('two tabs with one storage do not take away what is the other one’s', () => {
   const storage = new FakeStorage();
-  const [left, right] = [new Outbox(storage, 'p', 10), new Outbox(storage, 'p', 10)];
-  left.adopt('alice');
-  right.adopt('alice');
-  left.add(item('x', 'l'));
-  const sent = item('x', 'r');
-  right.add(sent);
-  right.remove(sent);
-  const later = new Outbox(storage, 'p', 10);
+  const [left, right] = [outboxOf({ storage }), outboxOf({ storage })];
+  left.outbox.adopt('alice');
+  right.outbox.adopt('alice');
+  left.add('x', 'l');
+  right.add('x', 'r');
+  right.outbox.stored({ conversationId: 'x', clientMessageId: 'r' });
+  const { outbox: later } = outboxOf({ storage });
   later.adopt('alice');
   assert.deepEqual(ids(later), ['l']);
 });
 
-test('a storage that is corrupt, full or too long does no harm', () => {
-  for (const text of ['{', '7', 'null', '"x"', '[null, 5, {}, {"conversationId":1}]', '[{"conversationId":"x","clientMessageId":"a","content":"c","createdAt":"t","replyTo":5}]']) {
+test('a storage that is corrupt or full does no harm', () => {
+  for (const text of ['', '{', '7', 'null', '"x"', '{}', '[null, 5, {}, {"conversationId":"x"}]', '[{"conversationId":"x","clientMessageId":"a"}]']) {
     const storage = new FakeStorage();
     storage.setItem('p:alice', text);
-    const outbox = new Outbox(storage, 'p', 10);
+    const { outbox } = outboxOf({ storage, storageKey: 'p' });
     outbox.adopt('alice');
     assert.deepEqual(ids(outbox), [], text);
   }
   const full = new FakeStorage();
-  full.setItem = () => {
+  full.setItem = full.getItem = () => {
     throw new Error('QuotaExceededError');
   };
-  const outbox = new Outbox(full, 'p', 10);
+  const { outbox, add } = outboxOf({ storage: full });
   outbox.adopt('alice');
-  outbox.add(item('x', 'a'));
+  add('x', 'a');
   assert.deepEqual(ids(outbox), ['a']);
-
-  const long = new FakeStorage();
-  long.setItem('p:alice', JSON.stringify(Array.from({ length: 50 }, (_, i) => item('x', `i${i}`).unsent)));
-  const short = new Outbox(long, 'p', 10);
-  short.adopt('alice');
-  assert.equal(short.items.length, 10);
 });

@@ -9,18 +9,17 @@ export { settled } from './timers.js';
 
 /** Something to which listeners can be added, and which tests make speak. */
 export class FakeTarget {
-  #listeners = new Map();
-  addEventListener(type, run) {
-    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), run]);
-  }
-  removeEventListener(type, run) {
-    this.#listeners.set(type, (this.#listeners.get(type) ?? []).filter((other) => other !== run));
+  #listeners = new Set();
+  addEventListener(type, run, { signal }) {
+    const listener = { type, run };
+    this.#listeners.add(listener);
+    signal.addEventListener('abort', () => this.#listeners.delete(listener));
   }
   speak(type) {
-    for (const run of this.#listeners.get(type) ?? []) run();
+    for (const listener of [...this.#listeners]) if (listener.type === type) listener.run();
   }
   get listeners() {
-    return [...this.#listeners.values()].flat().length;
+    return this.#listeners.size;
   }
 }
 

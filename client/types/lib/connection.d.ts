@@ -1,0 +1,64 @@
+/**
+ * The connection: opens it, logs in, matches answers, notices when it is dead, comes back. It knows nothing of conversations. The
+ * one place that changes the client's state.
+ */
+import type { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, State } from './types.js';
+import type { Timing } from './timing.js';
+import { ChatError } from './error.js';
+export type Settle<T> = (error: ChatError | null, reply?: T) => void;
+export type Status = {
+    state: State;
+    reason: Reason;
+    retryAt: number | null;
+};
+export type Handlers = {
+    state: (status: Status) => void;
+    /**
+     * Logged in. Throws where that is somebody else.
+     */
+    ready: (reply: AuthReply) => void;
+    /**
+     * Connected.
+     */
+    up: () => void;
+    /**
+     * No longer.
+     */
+    down: () => void;
+    event: (type: string, payload: Payload) => void;
+    /**
+     * One that nobody asked for.
+     */
+    error: (error: ChatError) => void;
+};
+export type Connection = ReturnType<typeof createConnection>;
+/**
+ * @param {Options} options
+ * @param {Timing} timing
+ * @param {Environment} environment
+ * @param {Handlers} on
+ */
+export declare function createConnection(options: Options, { now, after, cancel, random }: Timing, { window, document, ticker: start }: Environment, on: Handlers): {
+    /** Whether requests are taken now. */
+    usable: () => boolean;
+    limits: () => Limits;
+    connect(): Promise<void>;
+    retry(): void;
+    close: () => void;
+    /**
+     * @param {Payload} payload
+     * @param {Settle<Replies['send_message']>} settle
+     */
+    transmit: (payload: Payload, settle: Settle<Replies['send_message']>) => (error: ChatError) => void;
+    /**
+     * Asks for something.
+     *
+     * @template {keyof Replies} A
+     * @param {A} action
+     * @param {Payload} payload
+     * @param {((reply: Replies[A]) => void) | null} [handle] Gets the reply before anything that comes after it.
+     * @param {AbortSignal} [signal]
+     * @returns {Promise<Replies[A]>}
+     */
+    ask: <A extends keyof Replies>(action: A, payload: Payload, handle?: ((reply: Replies[A]) => void) | null, signal?: AbortSignal) => Promise<Replies[A]>;
+};

@@ -1,0 +1,60 @@
+/**
+ * What is known of one conversation's log: the entries up to a position, each once and by `seq`, and one's own messages that were
+ * acknowledged ahead of it. Pure.
+ */
+import type { LogEvent, LogMessage, Membership, Message, Position } from './types.js';
+export type Kept = (LogMessage & {
+    seq: number;
+    status: 'sent';
+}) | Membership;
+/** @typedef {(LogMessage & { seq: number, status: 'sent' }) | Membership} Kept */
+/** @param {Message} message @returns {LogMessage & { seq: number, status: 'sent' }} */
+export declare const entryOf: (message: Message) => LogMessage & {
+    seq: number;
+    status: 'sent';
+};
+export declare function createLog(): {
+    /** What to page back from. */
+    readonly oldest: number;
+    readonly hasOlder: boolean;
+    /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
+    position: () => Position | undefined;
+    /** Ascending by `seq`. */
+    entries: () => Kept[];
+    /** Whether something is missing, as of what came live. Asked once for each time. */
+    gap(): boolean;
+    /**
+     * Begins anew, with the newest of the log.
+     *
+     * @param {string} newEpoch
+     * @param {number} head
+     * @param {LogEvent[]} events
+     */
+    reset(newEpoch: string, head: number, events: LogEvent[]): void;
+    /**
+     * @param {LogEvent} event
+     * @returns {'new' | 'known' | 'gap'} With a gap nothing is taken: resume from the position.
+     */
+    apply(event: LogEvent): 'new' | 'known' | 'gap';
+    /**
+     * One's own message, from the reply: that may come before the events of smaller `seq`, so it moves no position.
+     *
+     * @param {Message} message
+     */
+    acknowledge(message: Message): void;
+    /**
+     * An older page.
+     *
+     * @param {Message[]} messages Ascending.
+     * @param {boolean} hasMore
+     */
+    prepend(messages: Message[], hasMore: boolean): void;
+    /**
+     * How many messages of others came after `mark`, if that is known.
+     *
+     * @param {number} mark
+     * @param {string} [self]
+     * @returns {number | undefined}
+     */
+    unreadAfter: (mark: number, self?: string) => number | undefined;
+};
