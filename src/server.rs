@@ -13,13 +13,14 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::auth::{AuthSetupError, InviteKey, Minter, Verifier};
-use crate::config::{Config, Database};
+use crate::config::{Config, DEV_USERS, Database};
 use crate::http::{Http, accept_forever, listen};
+use crate::protocol::UserId;
 use crate::protocol::limits::OFF_TIME;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{PostgresOpenError, PostgresStore};
 use crate::store::sqlite::{SqliteOpenError, SqliteStore};
-use crate::store::{Migrated, Store};
+use crate::store::{Migrated, Store, StoreError};
 use crate::worker::{Shared, Workers};
 
 /// How often a drain looks whether it is over.
@@ -73,6 +74,19 @@ pub fn migrate(database: &Database) -> Result<Migrated, StartError> {
     }
 }
 
+/// Demo users have their names before they have ever logged in: others see them in their lists from the start.
+fn name_dev_users(store: &dyn Store) {
+    for (id, name) in DEV_USERS {
+        let Ok(user) = UserId::parse(id) else { continue };
+        let logged = |result: Result<(), StoreError>| {
+            if let Err(error) = result {
+                tracing::warn!(?error, "a demo user goes by their id until they log in");
+            }
+        };
+        store.put_user(user, name.into(), Box::new(logged));
+    }
+}
+
 /// A server that listens.
 pub struct Server {
     listener: TcpListener,
@@ -106,6 +120,9 @@ impl Server {
         let shared = Arc::new(Shared::new(limits.clone(), store, verifier, invites, config.workers));
         let workers = Workers::start(Arc::clone(&shared), config.workers).map_err(StartError::Workers)?;
         let minter = config.auth.secret.as_ref().filter(|_| config.dev).map(Minter::new);
+        if minter.is_some() {
+            name_dev_users(&*shared.store);
+        }
         let http = Http {
             shared,
             workers: Arc::new(workers),
@@ -128,7 +145,7 @@ impl Server {
     }
 
     /// A token for a user of the development server; `None` outside development.
-    pub fn dev_token(&self, sub: &crate::protocol::UserId, name: &str) -> Option<String> {
+    pub fn dev_token(&self, sub: &UserId, name: &str) -> Option<String> {
         let Http { minter, shared, issuer, audience, .. } = &*self.http;
         let ttl = crate::http::DEV_TOKEN_TTL;
         Some(minter.as_ref()?.mint(sub, Some(name), ttl, shared.wall_clock(), issuer.as_deref(), audience.as_deref()))

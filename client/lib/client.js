@@ -59,14 +59,12 @@ export class ChatClient {
     const timing = createTiming(options);
     /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
     const joins = Array(JOINED_AT_ONCE).fill(null);
-    const environment = { window: globalThis.window, document: globalThis.document, ...options.environment };
-    const connection = createConnection(options, timing, environment, {
+    const connection = createConnection(options, timing, {
       state: (status) => {
         Object.assign(this, status);
         this.#emit('state', status);
       },
       ready: (reply) => this.#ready(reply),
-      up: () => this.#up(),
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
       event: (type, payload) => this.#event(type, payload),
       error: (error) => this.#emit('error', error),
@@ -179,7 +177,7 @@ export class ChatClient {
 
   /** @param {Replies['load_conversations']} page */
   #page({ conversations, nextCursor }) {
-    for (const summary of conversations) this.conversation(summary.id)._upsert(summary);
+    for (const summary of conversations) this.#know(summary);
     this.#cursor = nextCursor ?? null;
   }
 
@@ -223,7 +221,7 @@ export class ChatClient {
   status(userId) {
     for (const { state, members } of this.#conversations.values()) {
       const member = state === 'open' && members.find((one) => one.userId === userId);
-      if (member) return { online: member.online, lastSeenAt: member.lastSeenAt };
+      if (member) return member;
     }
   }
 
@@ -243,17 +241,13 @@ export class ChatClient {
     return conversation;
   }
 
-  /** Logged in. @param {AuthReply} reply */
+  /** Connected: everything is to be as it was. @param {AuthReply} reply */
   #ready({ user, epoch }) {
-    if (this.user && this.user.id !== user.id) throw new Error('a token of another user');
+    if (this.user && this.user.id !== user.id) throw 'another user';
     Object.assign(this, { user });
     if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
     this.#epoch = epoch;
     this.#core.adopt(user.id);
-  }
-
-  /** Connected: everything is to be as it was. */
-  #up() {
     this.#reload();
     for (const conversation of this.#sorted()) conversation._up();
     this.#core.pump();

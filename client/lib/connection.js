@@ -45,8 +45,7 @@ const MOST_PENDING = 64;
 /**
  * @typedef {object} Handlers
  * @property {(status: Status) => void} state
- * @property {(reply: AuthReply) => void} ready Logged in. Throws where that is somebody else.
- * @property {() => void} up Connected.
+ * @property {(reply: AuthReply) => void} ready Connected. Throws where that is as somebody else.
  * @property {() => void} down No longer.
  * @property {(type: string, payload: Payload) => void} event
  * @property {(error: ChatError) => void} error One that nobody asked for.
@@ -62,10 +61,10 @@ const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { 
 /**
  * @param {Options} options
  * @param {Timing} timing
- * @param {Environment} environment
  * @param {Handlers} on
  */
-export function createConnection(options, { now, after, cancel, random }, { window, document, ticker: start = startTicker }, on) {
+export function createConnection(options, { now, after, cancel, random }, on) {
+  const { window, document, ticker: start = startTicker } = /** @type {Environment} */ (options.environment ?? globalThis);
   const backoff = createBackoff(random);
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
@@ -86,9 +85,6 @@ export function createConnection(options, { now, after, cancel, random }, { wind
   /** When `auth` was answered; 0: it is not. */
   let readyAt = 0;
   let usable = false;
-  /** When something came last, and when a ping went that nothing has come after. */
-  let heardAt = 0;
-  let pingedAt = 0;
   let lastId = 0;
   /** The next step: to give up waiting, to look for signs of life, to try again. */
   let step = NOTHING;
@@ -163,8 +159,8 @@ export function createConnection(options, { now, after, cancel, random }, { wind
 
   /** @param {unknown} data */
   const receive = (data) => {
-    heardAt = now();
-    pingedAt = 0;
+    // Whatever comes is a sign of life. To plan anew each time would be too much.
+    if (readyAt && stepAt - now() < limits.pingIntervalMs * 0.9) quiet();
     /** @type {Settle<Payload> | undefined} */
     let done;
     try {
@@ -172,21 +168,15 @@ export function createConnection(options, { now, after, cancel, random }, { wind
       done = pending.get(requestId);
       if (type === 'error') (done ?? on.error)(new ChatError(payload.code, payload.message, payload));
       else if (requestId) done?.(null, payload);
-      else if (type === 'connection_status') hear(payload);
-      else if (readyAt) on.event(type, payload);
+      else if (payload.status === 'token_expiring') refresh('expiring');
+      else if (payload.status === 'draining') {
+        notBefore = now() + payload.reconnectAfterMs;
+        // It reads nothing more.
+        usable = false;
+      } else if (readyAt) on.event(type, payload);
     } catch (error) {
       // It is not what it must be: to whoever waits that is a failure like others.
       (done ?? on.error)(new ChatError('INVALID', `${error}`));
-    }
-  };
-
-  /** @param {{ status?: string, reconnectAfterMs?: number }} payload */
-  const hear = ({ status, reconnectAfterMs = 0 }) => {
-    if (status === 'token_expiring') refresh('expiring').catch(NOTHING);
-    if (status === 'draining') {
-      notBefore = now() + reconnectAfterMs;
-      // It reads nothing more.
-      usable = false;
     }
   };
 
@@ -200,8 +190,8 @@ export function createConnection(options, { now, after, cancel, random }, { wind
       const { signal } = (asked = new AbortController());
       try {
         const given = await options.getToken({ reason, signal });
-        if (given && typeof given === 'string') return given;
-        throw new TypeError('no token');
+        if (given) return given;
+        throw 'no token';
       } finally {
         if (!signal.aborted) asking = null;
       }
@@ -273,29 +263,29 @@ export function createConnection(options, { now, after, cancel, random }, { wind
 
   /** @param {AuthReply} reply */
   const ready = (reply) => {
-    on.ready(reply);
     limits = reply.limits;
-    first = rejected = false;
     usable = true;
     readyAt = now();
-    look();
+    quiet();
+    on.ready(reply);
+    first = rejected = false;
     enter('connected');
-    on.up();
     running?.resolve();
   };
 
   /** A new token for the connection that goes on: asked for until there is one. @param {'expiring' | 'rejected'} reason */
-  const refresh = async (reason) => {
+  const refresh = (reason) => {
     const mine = attempts;
     forget();
     cancel(refreshing);
-    refreshing = after(REFRESH_MS * (1 + random()), () => refresh(reason).catch(NOTHING));
-    const token = await need(reason);
-    if (mine !== attempts) return;
-    login(token, (error) => {
-      if (!error) cancel(refreshing);
-      else if (!error.retryable) reason = 'rejected';
-    });
+    refreshing = after(REFRESH_MS * (1 + random()), () => refresh(reason));
+    need(reason).then((token) => {
+      if (mine !== attempts) return;
+      login(token, (error) => {
+        if (!error) cancel(refreshing);
+        else if (!error.retryable) reason = 'rejected';
+      });
+    }, NOTHING);
   };
 
   /**
@@ -354,29 +344,24 @@ export function createConnection(options, { now, after, cancel, random }, { wind
     if (was) on.down();
   };
 
+  /** After a silence the server is asked for a sign of life, and after more of it given up. */
+  const quiet = () => plan(limits.pingIntervalMs, probe);
+
+  const probe = () => {
+    socket?.send('{"type":"ping","requestId":"p"}');
+    plan(limits.pongTimeoutMs, dead);
+  };
+
+  const dead = () => lost('ping_timeout', 'silence');
+
   /** The network is back, or the page in view. */
   const wake = () => {
-    if (readyAt) look(true);
+    // What slept past all that need not ask.
+    if (readyAt) (now() >= stepAt + limits.pongTimeoutMs ? dead : probe)();
     else if (status.retryAt && now() >= Math.max(notBefore, attemptAt + WAKE_MS)) {
       backoff.reset();
       attempt();
     }
-  };
-
-  /** Looks for signs of life, and when to look again. @param {boolean} [doubt] Does not wait for a silence before it asks. */
-  const look = (doubt) => {
-    const { pingIntervalMs, pongTimeoutMs } = limits;
-    const silent = now() - heardAt;
-    // What was asleep for so long that the server has given up need not ask.
-    if (pingedAt ? now() >= pingedAt + pongTimeoutMs : doubt && silent >= pingIntervalMs + pongTimeoutMs) {
-      lost('ping_timeout', '');
-      return;
-    }
-    if (!pingedAt && (doubt || silent >= pingIntervalMs)) {
-      pingedAt = now();
-      socket?.send('{"type":"ping","requestId":"p"}');
-    }
-    plan(pingedAt ? pingedAt + pongTimeoutMs - now() : pingIntervalMs - silent, look);
   };
 
   return {

@@ -142,10 +142,10 @@ export class Conversation {
   /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
   loadOlder(limit = 50) {
     const load = async () => {
-      const { oldest } = this.#log;
+      const oldest = this.#log.oldest();
       const { messages, hasMore } = await this.#ask('load_messages', { before: oldest, limit });
       // Unless everything was replaced meanwhile.
-      if (oldest === this.#log.oldest) this.#log.prepend(messages, hasMore);
+      if (oldest === this.#log.oldest()) this.#log.prepend(messages, hasMore);
       this._refresh();
       return this.hasOlder;
     };

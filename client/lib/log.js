@@ -5,8 +5,8 @@
 
 /** @import { LogEvent, LogMessage, Membership, Message, Position } from './types.js' */
 
-/** Entries that are kept, beside those paged back to. */
-const MOST = 2000;
+/** Entries that are kept. */
+const MOST = 5000;
 
 /** @typedef {(LogMessage & { seq: number, status: 'sent' }) | Membership} Kept */
 
@@ -19,12 +19,10 @@ const entryOfEvent = ({ type, payload }) =>
 
 export function createLog() {
   let epoch = '';
-  /** The position: the newest that is held, with all before it down to `oldest`. */
+  /** The position: the newest that is held, with all before it down to the oldest. */
   let seq = 0;
   /** The newest that came live, perhaps past a gap. */
   let seen = 0;
-  let oldest = 1;
-  let most = MOST;
   let hasOlder = false;
   /** @type {Kept[]} */
   let entries = [];
@@ -35,18 +33,17 @@ export function createLog() {
   const advance = (to) => {
     seq = to;
     ahead = ahead.filter((entry) => entry.seq > to);
-    if (entries.length > most) {
-      entries = entries.slice(-most);
-      oldest = entries[0]?.seq ?? to;
+    if (entries.length > MOST) {
+      entries = entries.slice(-MOST);
       hasOlder = true;
     }
   };
 
+  const oldest = () => entries[0]?.seq ?? 1;
+
   return {
     /** What to page back from. */
-    get oldest() {
-      return oldest;
-    },
+    oldest,
     get hasOlder() {
       return hasOlder;
     },
@@ -76,9 +73,7 @@ export function createLog() {
       if (epoch !== newEpoch) ahead = [];
       epoch = newEpoch;
       entries = events.map(entryOfEvent);
-      most = MOST;
-      oldest = entries[0]?.seq ?? 1;
-      hasOlder = oldest > 1;
+      hasOlder = oldest() > 1;
       advance(head);
     },
 
@@ -114,11 +109,9 @@ export function createLog() {
      * @param {boolean} hasMore
      */
     prepend(messages, hasMore) {
-      const older = messages.filter((message) => message.seq < oldest).map(entryOf);
-      entries = [...older, ...entries];
-      most += older.length;
+      const older = messages.filter((message) => message.seq < oldest());
+      entries = [...older.map(entryOf), ...entries];
       hasOlder = hasMore && older.length > 0;
-      oldest = older[0]?.seq ?? oldest;
     },
 
     /**
@@ -129,6 +122,6 @@ export function createLog() {
      * @returns {number | undefined}
      */
     unreadAfter: (mark, self) =>
-      mark + 1 < oldest ? undefined : entries.filter((e) => e.seq > mark && e.kind === 'message' && e.senderId !== self).length,
+      mark + 1 < oldest() ? undefined : entries.filter((e) => e.seq > mark && e.kind === 'message' && e.senderId !== self).length,
   };
 }

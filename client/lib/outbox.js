@@ -34,7 +34,7 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
   const read = () => {
     try {
       const kept = /** @type {LogMessage[]} */ (JSON.parse(storage?.getItem(key) ?? ''));
-      return kept.filter((entry) => entry?.conversationId && entry.clientMessageId && entry.content);
+      return kept.filter((entry) => entry.conversationId && entry.content);
     } catch {
       return [];
     }

@@ -99,6 +99,8 @@ export class App {
   /** @param {{ isFirst: boolean, isDemo: boolean }} visit */
   async #arrive({ isFirst, isDemo }) {
     await this.#client.conversations();
+    this.#list.isLoaded = true;
+    this.#renderSoon();
     let home = this.#client.list[0]?.id;
     if (isFirst && isDemo) home = await this.#furnish() ?? home;
     const { join, conversation } = parseHash(location.hash);

@@ -8,6 +8,8 @@ import { secondsUntil } from './format.js';
 /** @import { ChatClient } from '../chat.js' */
 
 const TICK_MS = 500;
+/** A connection that is back by then was hardly gone: nothing is said. */
+const PATIENCE_MS = 400;
 
 export class Banner {
   #client;
@@ -18,6 +20,9 @@ export class Banner {
   #action = byId('banner-action');
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #ticking;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #waiting;
+  #isOverdue = false;
 
   /** @param {ChatClient} client @param {() => void} onLogin asks who the user is, anew */
   constructor(client, onLogin) {
@@ -27,7 +32,8 @@ export class Banner {
 
   render() {
     const { text, action, isCalm } = this.#content();
-    this.#banner.hidden = text === '';
+    this.#beganToWait(text !== '');
+    this.#banner.hidden = text === '' || (isCalm && !this.#isOverdue);
     this.#banner.classList.toggle('calm', isCalm);
     setText(this.#text, text);
     this.#action.hidden = action === null;
@@ -41,6 +47,18 @@ export class Banner {
     if (isCounting || this.#ticking === undefined) return;
     clearInterval(this.#ticking);
     this.#ticking = undefined;
+  }
+
+  /** @param {boolean} isWaiting */
+  #beganToWait(isWaiting) {
+    if (!isWaiting) {
+      clearTimeout(this.#waiting);
+      this.#waiting = undefined;
+      this.#isOverdue = false;
+    } else this.#waiting ??= setTimeout(() => {
+      this.#isOverdue = true;
+      this.render();
+    }, PATIENCE_MS);
   }
 
   /** @returns {{ text: string, action: { text: string, run: () => void } | null, isCalm: boolean }} */

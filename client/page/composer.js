@@ -58,7 +58,7 @@ export class Composer {
     this.#send.disabled = isLeft || isOver || this.#field.value.trim() === '';
     this.#field.setAttribute('aria-invalid', String(isOver));
     this.#note.classList.toggle('over', isOver);
-    setText(this.#note, isOver ? `${-left} too many` : left <= SHOWN_LEFT ? `${left} left` : '');
+    setText(this.#note, isOver ? `${-left} too many` : left <= SHOWN_LEFT && this.#field.value !== '' ? `${left} left` : '');
     if (this.#isSizing) {
       this.#field.style.height = 'auto';
       this.#field.style.height = `${this.#field.scrollHeight}px`;

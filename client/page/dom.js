@@ -5,7 +5,7 @@
 /**
  * What an element is made with: `class`, `text`, listeners as `onclick` and the like, and attributes. `true` sets an attribute without
  * a value; `false`, `null` and `undefined` leave it out.
- * @typedef {Record<string, string | number | boolean | null | undefined | ((event: any) => void)>} Props
+ * @typedef {Record<string, string | number | boolean | null | undefined | ((event: Event) => void)>} Props
  */
 
 /**

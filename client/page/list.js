@@ -41,6 +41,8 @@ export class List {
 
   /** @type {string} the id of the open conversation, or '' */
   current = '';
+  /** Whether the server has said what there is. */
+  isLoaded = false;
 
   render() {
     const me = this.#client.user?.id;
@@ -59,7 +61,7 @@ export class List {
     }));
     // An element that was moved has lost it.
     if (focused instanceof HTMLElement && focused !== document.activeElement && this.#list.contains(focused)) focused.focus({ preventScroll: true });
-    this.#empty.hidden = shown.length > 0;
+    this.#empty.hidden = shown.length > 0 || !this.isLoaded;
     this.#empty.textContent = all.length > 0 ? 'No conversation is called that.' : 'No conversations yet.';
     this.#more.hidden = !this.#client.hasMoreConversations;
   }
@@ -96,11 +98,11 @@ export class List {
     const isOnline = conversation.partner?.online ?? false;
     const unread = conversation.unreadCount;
     const text = typing ? `${typing}…` : draft || preview(conversation, me);
-    const look = JSON.stringify([title, typing, draft, text, time, isOnline, unread, conversation.kind]);
-    if (kept.look === look) return;
-    kept.look = look;
     const isDirect = conversation.kind === 'direct';
     const id = (isDirect && conversation.partner?.userId) || conversation.id;
+    const look = JSON.stringify([id, title, typing, draft, text, time, isOnline, unread]);
+    if (kept.look === look) return;
+    kept.look = look;
     link.replaceChildren(
       avatar(id, title, { isOnline, isGroup: !isDirect }),
       h('span', { class: 'item-title', text: title }), ...isOnline ? [spoken(', online')] : [],

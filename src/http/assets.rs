@@ -17,21 +17,17 @@ macro_rules! embed {
 
 const FILES: &[Asset] = embed![
     "chat.js",
-    "lib/backoff.js",
-    "lib/bucket.js",
     "lib/client.js",
-    "lib/clock.js",
     "lib/closing.js",
     "lib/connection.js",
     "lib/conversation.js",
+    "lib/defer.js",
     "lib/error.js",
     "lib/log.js",
     "lib/outbox.js",
-    "lib/requests.js",
-    "lib/sender.js",
     "lib/states.js",
     "lib/ticker.js",
-    "lib/token.js",
+    "lib/timing.js",
     "lib/types.js",
     "page/app.js",
     "page/avatar.js",
@@ -111,7 +107,8 @@ mod tests {
     /// The policy forbids inline code anyway; text that becomes markup it would not notice.
     #[test]
     fn no_text_becomes_markup() {
-        let makes_markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "createContextualFragment"];
+        let makes_markup =
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "createContextualFragment"];
         for asset in FILES.iter().filter(|asset| asset.path.starts_with("/client/page/")) {
             let text = std::str::from_utf8(asset.bytes).unwrap();
             for name in makes_markup {

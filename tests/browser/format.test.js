@@ -4,17 +4,20 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { dayLabel, enumerate, hue, initials, isEmoji, keyOf, linkified, presence, progress, rowsOf, secondsUntil, shortTime, typingText } from '../../client/page/format.js';
+import { FIRST_ENTRIES, MAX_ENTRIES, Pane, STEP } from '../../client/page/pane.js';
+import { parseHash, personNamed } from '../../client/page/session.js';
 
-const client = process.env.PARLOR_CLIENT ?? new URL('../../client', import.meta.url).pathname;
-const { dayLabel, enumerate, hue, initials, isEmoji, keyOf, linkified, presence, progress, rowsOf, secondsUntil, shortTime, typingText } = await import(`${client}/page/format.js`);
-const { Pane, FIRST_ENTRIES, MAX_ENTRIES, STEP } = await import(`${client}/page/pane.js`);
-const { parseHash, personNamed } = await import(`${client}/page/session.js`);
+/** @import { Conversation, Entry, LogMessage } from '../../client/chat.js' */
+/** @import { Row } from '../../client/page/format.js' */
 
 const NOW = new Date(2026, 10, 24, 12, 0);
 /** @param {number} days @param {number} hours */
 const ago = (days, hours = 0) => new Date(2026, 10, 24 - days, 12 - hours, 0);
-/** @param {number} seq @param {string} senderId @param {Date} at @param {object} [more] */
-const entry = (seq, senderId, at, more = {}) => ({ kind: 'message', status: 'sent', seq, id: `m${seq}`, senderId, senderName: senderId, content: `text ${seq}`, createdAt: at.toISOString(), ...more });
+/** What of a conversation the functions look at. @param {object} parts */
+const as = (parts) => /** @type {Conversation} */ (parts);
+/** @param {number} seq @param {string} senderId @param {Date} at @param {Partial<LogMessage>} [more] @returns {LogMessage} */
+const entry = (seq, senderId, at, more = {}) => ({ kind: 'message', status: 'sent', conversationId: 'c', seq, id: `m${seq}`, senderId, senderName: senderId, content: `text ${seq}`, createdAt: at.toISOString(), ...more });
 
 test('days are named by the local calendar', () => {
   assert.equal(dayLabel(ago(0, 11), NOW), 'Today');
@@ -28,9 +31,10 @@ test('days are named by the local calendar', () => {
 });
 
 test('rows have days, a line above what is new, and groups', () => {
+  /** @type {Entry[]} */
   const entries = [
     entry(1, 'bob', ago(1)),
-    { kind: 'joined', status: 'sent', seq: 2, userId: 'me', name: 'Me' },
+    { kind: 'joined', status: 'sent', conversationId: 'c', seq: 2, userId: 'me', name: 'Me' },
     entry(3, 'bob', ago(0, 2)),
     entry(4, 'bob', new Date(ago(0, 2).getTime() + 60_000)),
     entry(5, 'bob', new Date(ago(0, 2).getTime() + 30 * 60_000)),
@@ -38,19 +42,19 @@ test('rows have days, a line above what is new, and groups', () => {
     entry(7, 'carol', new Date(ago(0, 2).getTime() + 32 * 60_000)),
   ];
   const rows = rowsOf(entries, { me: 'me', now: NOW, newAfter: 6 });
-  assert.deepEqual(rows.map((/** @type {any} */ row) => (row.kind === 'message' ? `${row.entry.seq}${row.isFirst ? ' first' : ''}${row.isLast ? ' last' : ''}` : row.text)), [
+  assert.deepEqual(rows.map((row) => (row.kind === 'message' ? `${row.entry.seq}${row.isFirst ? ' first' : ''}${row.isLast ? ' last' : ''}` : row.text)), [
     'Yesterday', '1 first last', 'You joined', 'Today', '3 first', '4 last', '5 first last', '6 first last', 'New messages', '7 first last',
   ]);
-  assert.equal(new Set(rows.map((/** @type {any} */ row) => row.key)).size, rows.length, 'keys are different');
+  assert.equal(new Set(rows.map((row) => row.key)).size, rows.length, 'keys are different');
   assert.deepEqual(rowsOf([], { me: 'me', now: NOW, newAfter: 0 }), []);
 });
 
 test('a message keeps its key when it is sent, and clocks that differ make no two rows alike', () => {
-  const pending = { ...entry(0, 'me', NOW), seq: undefined, status: 'pending', clientMessageId: 'c1' };
-  assert.equal(keyOf(pending, 'me'), keyOf({ ...pending, seq: 9, status: 'sent' }, 'me'));
-  assert.notEqual(keyOf({ ...pending, seq: 9, senderId: 'bob' }, 'me'), keyOf(pending, 'me'));
+  const pending = entry(0, 'me', NOW, { seq: undefined, status: 'pending', clientMessageId: 'c1' });
+  assert.equal(keyOf(pending, 'me'), keyOf(entry(9, 'me', NOW, { clientMessageId: 'c1' }), 'me'));
+  assert.notEqual(keyOf(entry(9, 'bob', NOW, { clientMessageId: 'c1' }), 'me'), keyOf(pending, 'me'));
   const rows = rowsOf([entry(1, 'bob', NOW), entry(2, 'bob', ago(1)), entry(3, 'bob', NOW)], { me: 'me', now: NOW, newAfter: null });
-  assert.equal(new Set(rows.map((/** @type {any} */ row) => row.key)).size, rows.length);
+  assert.equal(new Set(rows.map((row) => row.key)).size, rows.length);
 });
 
 test('names become initials and colours', () => {
@@ -63,18 +67,18 @@ test('names become initials and colours', () => {
 
 test('names are enumerated', () => {
   assert.deepEqual([[], ['A'], ['A', 'B'], ['A', 'B', 'C'], ['A', 'B', 'C', 'D']].map(enumerate), ['', 'A', 'A and B', 'A, B and C', 'A, B and 2 others']);
-  const conversation = { members: [{ userId: 'b', name: 'Bob' }] };
+  const conversation = as({ members: [{ userId: 'b', name: 'Bob' }] });
   assert.equal(typingText(conversation, ['b']), 'Bob is typing');
   assert.equal(typingText(conversation, ['b', 'x']), 'Bob and x are typing');
   assert.equal(typingText(conversation, ['1', '2', '3', '4']), '4 people are typing');
 });
 
 test('only addresses of http and https become links, without what ends a sentence', () => {
-  const hrefs = (/** @type {string} */ text) => linkified(text).flatMap((/** @type {any} */ part) => part.href ?? []);
+  const hrefs = (/** @type {string} */ text) => linkified(text).flatMap((part) => part.href ?? []);
   assert.deepEqual(hrefs('javascript:alert(1) data:text/html,x file:///etc/passwd ftp://x'), []);
   assert.deepEqual(hrefs('(see https://example.com/a_(b)), and http://x.test!'), ['https://example.com/a_(b)', 'http://x.test']);
   for (const text of ['', 'plain', 'https://a.test and https://b.test', 'https://']) {
-    assert.equal(linkified(text).map((/** @type {any} */ part) => part.text).join(''), text, 'nothing is lost');
+    assert.equal(linkified(text).map((part) => part.text).join(''), text, 'nothing is lost');
   }
 });
 
@@ -93,10 +97,11 @@ test('presence is told as people would', () => {
 });
 
 test('an own message says how far it has come', () => {
-  const conversation = (/** @type {string} */ kind, /** @type {number} */ readers) => ({ kind, memberCount: kind === 'group' ? 4 : 2, readBy: () => Array.from({ length: readers }) });
-  const states = (/** @type {any} */ of, /** @type {any} */ message) => progress(of, message).state;
-  assert.equal(states(conversation('direct', 0), { status: 'pending' }), 'pending');
-  assert.equal(states(conversation('direct', 1), { status: 'failed' }), 'failed');
+  const conversation = (/** @type {string} */ kind, /** @type {number} */ readers) =>
+    as({ kind, memberCount: kind === 'group' ? 4 : 2, readBy: () => Array.from({ length: readers }) });
+  const states = (/** @type {Conversation} */ of, /** @type {LogMessage} */ message) => progress(of, message).state;
+  assert.equal(states(conversation('direct', 0), entry(1, 'me', NOW, { status: 'pending' })), 'pending');
+  assert.equal(states(conversation('direct', 1), entry(1, 'me', NOW, { status: 'failed' })), 'failed');
   assert.equal(states(conversation('direct', 0), entry(1, 'me', NOW)), 'sent');
   assert.equal(states(conversation('direct', 1), entry(1, 'me', NOW)), 'read');
   assert.equal(progress(conversation('group', 1), entry(1, 'me', NOW)).words, 'Read by 1 of 3');
@@ -109,11 +114,12 @@ test('a pane is bounded, grows at both ends, and leaves no gap', () => {
   const all = Array.from({ length: 1_000 }, (_, index) => entry(index + 51, 'bob', NOW));
   const pane = new Pane();
   assert.deepEqual(pane.cut(all, true), all.slice(-FIRST_ENTRIES));
+  /** @type {readonly Entry[]} */
   let shown = all;
   while (pane.growUp(all)) {
     shown = pane.cut(all, false);
     assert.ok(shown.length <= MAX_ENTRIES);
-    assert.deepEqual(shown, all.slice(shown[0].seq - 51, shown[0].seq - 51 + shown.length));
+    assert.deepEqual(shown, all.slice((shown[0].seq ?? 0) - 51, (shown[0].seq ?? 0) - 51 + shown.length));
   }
   assert.equal(shown[0].seq, 51);
   assert.equal(pane.isAtEnd, false);
@@ -128,15 +134,15 @@ test('a pane is bounded, grows at both ends, and leaves no gap', () => {
 
 test('a pane follows what comes, and another history', () => {
   const pane = new Pane();
-  /** @type {any[]} */
+  /** @type {Entry[]} */
   let all = [];
   assert.deepEqual(pane.cut(all, true), []);
   for (let seq = 1; seq <= 2_000; seq += 1) {
     all = [...all, entry(seq, 'bob', NOW)];
     const shown = pane.cut(all, true);
-    assert.ok(shown.length <= MAX_ENTRIES && shown.at(-1).seq === seq);
+    assert.ok(shown.length <= MAX_ENTRIES && shown.at(-1)?.seq === seq);
   }
-  const pending = { ...entry(0, 'me', NOW), seq: undefined, status: 'pending' };
+  const pending = entry(0, 'me', NOW, { seq: undefined, status: 'pending' });
   assert.equal(pane.cut([...all, pending], true).at(-1), pending);
   assert.deepEqual(pane.cut(all.slice(0, 3), true), all.slice(0, 3));
 });

@@ -24,7 +24,7 @@ test('a group from its creation to the last goodbye', async (t) => {
   await alice.getByRole('button', { name: 'Create the group' }).click();
   await alice.getByText('Give the group a name.').waitFor();
   await alice.getByLabel('Name of the group').fill('Lunch');
-  await alice.getByLabel('Bob', { exact: true }).check();
+  await alice.getByRole('checkbox', { name: 'Bob' }).check();
   await alice.getByRole('button', { name: 'Create the group' }).click();
   await alice.locator('#thread-title').getByText('Lunch').waitFor();
   await alice.locator('#thread-subtitle').getByText('2 members').waitFor();
@@ -41,7 +41,7 @@ test('a group from its creation to the last goodbye', async (t) => {
   assert.match(code, /^[0-9a-z]{32}$/u);
 
   const carol = await visit.signIn('Carol');
-  await begin(carol, 'Join by code');
+  await begin(carol, 'By code');
   await carol.getByLabel('Invite code', { exact: true }).fill('wrong');
   await carol.getByRole('button', { name: 'Join', exact: true }).click();
   await carol.getByText('No group has this code.').waitFor();
@@ -97,7 +97,7 @@ test('a direct conversation is found again, whoever begins it', async (t) => {
   await begin(alice, 'Message');
   await alice.getByRole('button', { name: 'Start' }).click();
   await alice.getByText('Choose somebody, or write their user id.').waitFor();
-  await alice.getByLabel('Bob', { exact: true }).check();
+  await alice.getByRole('radio', { name: 'Bob' }).check();
   await alice.getByRole('button', { name: 'Start' }).click();
   await until('the same conversation', () => conversationIn(alice) === id);
   assert.equal(await alice.locator('#details-leave').isHidden(), true);

@@ -78,7 +78,7 @@ test('who is thrown out is told, and not let in by itself', async (t) => {
   await mallory.goto(`${visit.server.url}/#token=${tokenOf('mallory', 'Mallory')}`);
   await mallory.getByText('No conversations yet.').waitFor();
   const response = await fetch(`${visit.server.url}/operator/remove?user=mallory`, { method: 'POST', headers: { authorization: `Bearer ${operator}` } });
-  assert.equal(response.status, 200);
+  assert.equal(response.status, 202);
   await mallory.getByText('Your connections were ended.').waitFor();
   await mallory.getByRole('button', { name: 'Log in again' }).click();
   await mallory.getByLabel('Token').waitFor();

@@ -2,7 +2,8 @@
  * What the browser tests stand on: the real server, which can be killed and comes back on the same port with the same data, and
  * Chromium, of which every page is watched. Nothing here sleeps: waits are for conditions, and have deadlines.
  *
- * Environment: PARLOR_BIN (else target/debug/parlor), CHROMIUM (else /usr/bin/chromium), SCREENSHOTS (else target/screenshots).
+ * Environment: PARLOR_BIN (else target/debug/parlor), CHROMIUM (else /usr/bin/chromium), SCREENSHOTS (else target/screenshots),
+ * DEADLINE_MS (else 20000).
  */
 
 import assert from 'node:assert/strict';
@@ -21,7 +22,7 @@ export const BINARY = process.env.PARLOR_BIN ?? path.join(ROOT, 'target/debug/pa
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const SCREENSHOTS = process.env.SCREENSHOTS ?? path.join(ROOT, 'target/screenshots');
 /** For anything that should happen; far more than it takes on a slow machine. */
-export const DEADLINE_MS = 20_000;
+export const DEADLINE_MS = Number(process.env.DEADLINE_MS ?? 20_000);
 
 /** What Chromium itself says on the console while there is no server to connect to. */
 export const OUTAGE = [/WebSocket connection to .* failed/u, /net::ERR_CONNECTION_REFUSED/u, /net::ERR_EMPTY_RESPONSE|net::ERR_CONNECTION_RESET/u];

@@ -115,7 +115,7 @@ export const conversationIn = (page) => new URL(page.url()).hash.slice(1);
  */
 export async function store(page, user, conversationId, text, count) {
   await page.evaluate(async (given) => {
-    const { token } = await (await fetch(`/dev/token?sub=${given.user}`)).json();
+    const { token } = await (await fetch(`/dev/token?sub=${given.user}&name=${given.user[0].toUpperCase()}${given.user.slice(1)}`)).json();
     const socket = new WebSocket(`ws://${location.host}/ws`);
     const say = (/** @type {string} */ type, /** @type {object} */ payload) => socket.send(JSON.stringify({ type, requestId: type, payload }));
     let answered = 0;

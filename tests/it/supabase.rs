@@ -274,6 +274,9 @@ async fn goes_on(server: &Server, ada: &mut Client, ids: &[String]) {
         assert_eq!(number(&mark, "unreadCount"), left, "up to {seq}");
     }
 
+    let new = ada.ok("create_group", json!({"name": "New", "memberIds": [BOB]})).await;
+    assert_eq!(number(&say(ada, &text(&new["conversation"], "id"), "the first").await, "seq"), 1);
+
     let mut dan = login(server, DAN).await;
     let joined = dan.ok("join_group", json!({"inviteCode": "lunch0117"})).await;
     assert_eq!((&joined["conversation"]["id"], number(&joined["conversation"], "head")), (&json!(lunch), 3));
