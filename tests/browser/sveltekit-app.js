@@ -141,6 +141,7 @@ export class Visit {
     await page.goto('/');
     await page.getByRole('button', { name }).click();
     await page.getByRole('heading', { name, level: 1 }).waitFor();
+    await connected(page);
     return page;
   }
 
@@ -150,6 +151,9 @@ export class Visit {
     assert.equal(this.app.log, '', 'the app logs no error');
   }
 }
+
+/** Waits until the list is there, or is said to be empty. @param {Page} page */
+export const connected = (page) => page.getByRole('navigation', { name: 'Conversations' }).locator('a, p').first().waitFor();
 
 /** @param {Page} page */
 export const field = (page) => page.getByRole('textbox', { name: 'Message', exact: true });

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { OUTAGE, screenshot, until } from './support.js';
-import { conversationIn, field, item, marked, message, say, store, texts, useBrowser, writeTo } from './sveltekit-app.js';
+import { connected, conversationIn, field, item, marked, message, say, store, texts, useBrowser, writeTo } from './sveltekit-app.js';
 
 const browser = useBrowser();
 const FAST = { flags: ['--messages-per-second', '0'] };
@@ -284,6 +284,7 @@ test('the keyboard alone suffices', async (t) => {
   await tabTo('Alice');
   await keyboard.press('Enter');
   await page.getByRole('heading', { name: 'Alice', level: 1 }).waitFor();
+  await connected(page);
   await tabTo('New chat');
   await keyboard.press('Enter');
   await page.getByRole('dialog').waitFor();
