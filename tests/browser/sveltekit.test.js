@@ -4,8 +4,9 @@
  */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import path from 'node:path';
 import { test } from 'node:test';
 import { OUTAGE, screenshot, until } from './support.js';
 import { connected, conversationIn, field, item, marked, message, say, store, texts, useBrowser, writeTo } from './sveltekit-app.js';
@@ -50,6 +51,33 @@ test('logging in works without JavaScript, and tokens are for those who are', as
   await page.goto('/login?next=//example.com/');
   await page.getByRole('button', { name: 'Bob' }).click();
   assert.equal(page.url(), `${visit.app.url}/`);
+});
+
+test('a session that is over leads to the login, and a token that is refused is told of', async (t) => {
+  const visit = await browser.visit(t);
+  const page = await visit.signIn('Alice');
+  await page.route('**/api/chat-token', async (route) => {
+    await page.context().clearCookies();
+    await route.fulfill({ status: 401 });
+  });
+  await page.reload();
+  await page.waitForURL('**/login?next=%2F');
+  await page.unroute('**/api/chat-token');
+  await page.getByRole('button', { name: 'Alice' }).click();
+  await connected(page);
+
+  // The app and the chat server do not have the same secret any more.
+  await visit.server.kill();
+  const secret = path.join(visit.server.directory, 'other');
+  writeFileSync(secret, 'a secret that the app has not got, 40 bytes', { mode: 0o600 });
+  await visit.server.start(['--jwt-secret-file', secret]);
+  await page.getByText('The chat server did not let you in.').waitFor();
+  await visit.server.kill();
+  await visit.restart();
+  await page.getByRole('button', { name: 'Connect again' }).click();
+  await page.getByText('The chat server did not let you in.').waitFor({ state: 'detached' });
+  await writeTo(page, 'Bob');
+  visit.assertQuiet([...OUTAGE, /status of 401/u]);
 });
 
 test('two users chat: unread counts, typing, presence, read ticks', async (t) => {
