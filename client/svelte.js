@@ -30,7 +30,8 @@ export class ChatStore {
   /** Opened because they are listed. @type {Set<Conversation>} */
   #opened = new Set();
   #lookers = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timers;
+  /** @type {unknown} */
   #hangUp;
   #browser;
   /** @type {Conversation | null} */
@@ -44,6 +45,7 @@ export class ChatStore {
   constructor({ autoOpen = 20, ...options }) {
     this.client = new ChatClient(options);
     this.#autoOpen = autoOpen;
+    this.#timers = options.timers ?? globalThis;
     this.#browser = Boolean(options.environment?.window ?? globalThis.window);
     this.#seen = createSubscriber((update) => this.#look(update));
     this.client.on('change', () => {
@@ -202,12 +204,12 @@ export class ChatStore {
     if (!this.#browser) return NOTHING;
     const own = () => update();
     this.#listeners.add(own);
-    clearTimeout(this.#hangUp);
+    this.#timers.clearTimeout(/** @type {number} */ (this.#hangUp));
     // Not while a page renders: connecting changes what it reads.
     if (!this.#lookers++) queueMicrotask(() => this.#lookers && this.#connect());
     return () => {
       if (!this.#listeners.delete(own) || --this.#lookers) return;
-      this.#hangUp = setTimeout(() => this.client.close(), LINGER_MS);
+      this.#hangUp = this.#timers.setTimeout(() => this.client.close(), LINGER_MS);
     };
   }
 

@@ -6,13 +6,12 @@
 /** @import { Timing } from './timing.js' */
 import { createConnection } from './connection.js';
 import { Conversation } from './conversation.js';
+import { NOTHING } from './defer.js';
 import { createOutbox } from './outbox.js';
 import { createTiming } from './timing.js';
 
 /** Conversations that are joined side by side. */
 const JOINED_AT_ONCE = 4;
-const NOTHING = () => {};
-
 /**
  * What conversations need of their client.
  *
@@ -243,7 +242,7 @@ export class ChatClient {
 
   /** Connected: everything is to be as it was. @param {AuthReply} reply */
   #ready({ user, epoch }) {
-    if (this.user && this.user.id !== user.id) throw 'another user';
+    if (this.user && this.user.id !== user.id) throw new Error('another user');
     Object.assign(this, { user });
     if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
     this.#epoch = epoch;

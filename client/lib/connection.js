@@ -7,7 +7,7 @@
 /** @import { Deferred } from './defer.js' */
 /** @import { Timing } from './timing.js' */
 import { judge } from './closing.js';
-import { defer } from './defer.js';
+import { defer, NOTHING } from './defer.js';
 import { ChatError, passing } from './error.js';
 import { createBackoff } from './timing.js';
 
@@ -29,7 +29,7 @@ const RATE_LIMITED_MS = 10_000;
 /** Before a token is asked for again that did not come in time for one that expires, and as much again at random. */
 const REFRESH_MS = 8000;
 /** What is asked again as long as the server cannot answer. */
-const PATIENT = /^(join_conv|load_conv|mark|send)/;
+const PATIENT = /^(join_c|load_c|mark|send)/;
 /** Before something is asked again that the server could not answer, beside what it says, and as much again at random. */
 const AGAIN_MS = 1000;
 /** Requests without an answer; a server reads no further then. */
@@ -53,8 +53,6 @@ const MOST_PENDING = 64;
 
 /** @typedef {ReturnType<typeof createConnection>} Connection */
 
-const NOTHING = () => {};
-
 /** @returns {Ticker} */
 const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { type: 'module' });
 
@@ -64,7 +62,8 @@ const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { 
  * @param {Handlers} on
  */
 export function createConnection(options, { now, after, cancel, random }, on) {
-  const { window, document, ticker: start = startTicker } = /** @type {Environment} */ (options.environment ?? globalThis);
+  const { window, document, ticker: start = startTicker } =
+    options.environment ?? /** @type {Environment} */ ({ window: globalThis.window, document: globalThis.document });
   const backoff = createBackoff(random);
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
@@ -190,8 +189,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       const { signal } = (asked = new AbortController());
       try {
         const given = await options.getToken({ reason, signal });
-        if (given) return given;
-        throw 'no token';
+        if (typeof given === 'string' && given) return given;
+        throw new TypeError('no token');
       } finally {
         if (!signal.aborted) asking = null;
       }
@@ -370,8 +369,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     limits: () => limits,
 
     connect() {
+      const mine = running ?? defer();
       if (!running) {
-        running = defer();
+        running = mine;
         stop = new AbortController();
         window?.addEventListener('online', wake, stop);
         document?.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' || wake(), stop);
@@ -388,7 +388,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         first = true;
         attempt();
       }
-      return running.promise;
+      return mine.promise;
     },
 
     retry() {

@@ -3,7 +3,7 @@
 /** @import { Entry, JoinReply, LogEvent, Member, Message, Payload, Replies, Summary } from './types.js' */
 /** @import { Core } from './client.js' */
 /** @import { Deferred } from './defer.js' */
-import { defer } from './defer.js';
+import { defer, NOTHING } from './defer.js';
 import { ChatError, passing } from './error.js';
 import { createLog, entryOf } from './log.js';
 
@@ -13,8 +13,6 @@ const TYPING_EVERY_MS = 3000;
 const TYPING_ENDS_MS = 5000;
 
 /** @typedef {{ userId: string, seq: number, expiresInMs: number }} EventFields */
-
-const NOTHING = () => {};
 
 export class Conversation {
   /** @readonly */
@@ -351,7 +349,6 @@ export class Conversation {
 
   /** @internal Not connected any more. */
   _down() {
-    this.#log.gap();
     this._still(this.#wanted ? 'opening' : this.state, passing('DISCONNECTED'));
   }
 

@@ -5,6 +5,7 @@
 
 /** @import { LogMessage, Message, Options } from './types.js' */
 /** @import { Connection } from './connection.js' */
+import { NOTHING } from './defer.js';
 import { ChatError, passing } from './error.js';
 
 /** Conversations in which something is on its way. */
@@ -141,7 +142,7 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
         pump();
       });
       // Who wants to know looks at the promise or at the entry; nobody has to.
-      promise.catch(() => {});
+      promise.catch(NOTHING);
       return promise;
     },
   };

@@ -1,4 +1,4 @@
-/** Coming, staying, coming back: close codes, pauses, tokens, signs of life. */
+/** Coming, staying, coming back: close codes, pauses, signs of life. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -92,134 +92,6 @@ for (const [code, reason, name] of [
   });
 }
 
-test('a refused token is replaced once; a second one refused ends it', async () => {
-  const { timers, server, client } = setup();
-  const asked = [];
-  const alice = client('alice', { getToken: ({ reason }) => asked.push(reason) && 'bad' });
-  const result = outcome(alice.connect());
-  await timers.advance(60_000);
-  assert.deepEqual(asked, ['connect', 'rejected']);
-  assert.deepEqual([alice.state, alice.reason.code, result.state, result.error.code], ['failed', 'unauthorized', 'rejected', 'unauthorized']);
-  assert.equal(server.sockets.length, 2);
-});
-
-test('a refused token that is replaced by a good one is forgotten', async () => {
-  const { timers, server, client } = setup();
-  const asked = [];
-  const alice = client('alice', { getToken: ({ reason }) => (asked.push(reason), reason === 'rejected' ? 'alice' : 'bad') });
-  alice.connect();
-  await timers.advance(0);
-  assert.equal(alice.state, 'connected');
-  // Later, with the token that was good, the same once more.
-  server.socket.closeBy(4501, 'unauthorized');
-  await timers.advance(0);
-  assert.deepEqual([alice.state, asked], ['connected', ['connect', 'rejected', 'rejected']]);
-});
-
-test('a token is asked for with each connection, and told why', async () => {
-  const { timers, server, client } = setup();
-  const asked = [];
-  const alice = client('alice', { getToken: ({ reason }) => asked.push(reason) && 'alice' });
-  alice.connect();
-  await timers.advance(0);
-  for (const code of [1006, 4001]) {
-    server.socket.closeBy(code);
-    await timers.advance(1500);
-  }
-  assert.deepEqual([alice.state, asked], ['connected', ['connect', 'reconnect', 'reconnect']]);
-});
-
-test('when a token is about to end, the connection that runs gets a new one', async () => {
-  const { timers, server, connected } = setup();
-  const asked = [];
-  const alice = await connected('alice', { getToken: ({ reason }) => asked.push(reason) && 'alice:Renamed' });
-  server.socket.emit('connection_status', { status: 'token_expiring', expiresAt: server.time() });
-  await timers.advance(0);
-  assert.deepEqual([asked, server.asked('auth').length, server.sockets.length, alice.state], [['connect', 'expiring'], 2, 1, 'connected']);
-});
-
-test('a new token that does not come, hangs or is refused is asked for again before the old one ends', async () => {
-  const { timers, server, connected } = setup();
-  const asked = [];
-  const signals = [];
-  const answers = ['alice', new Error('offline'), new Promise(() => {}), 'refused', 'alice'];
-  const alice = await connected('alice', {
-    getToken({ reason, signal }) {
-      asked.push(reason);
-      signals.push(signal);
-      const answer = answers.shift();
-      if (answer instanceof Error) throw answer;
-      return answer;
-    },
-  });
-  server.intercept = (socket, type, { token }, requestId) => type === 'auth' && token === 'refused' && (socket.refuse(requestId, 'unauthorized'), true);
-  server.socket.emit('connection_status', { status: 'token_expiring', expiresAt: server.time() });
-  await timers.advance(85_000);
-  assert.deepEqual(asked, ['connect', 'expiring', 'expiring', 'expiring', 'rejected']);
-  assert.ok(signals[2].aborted, 'the one that hung was given up');
-  assert.deepEqual([answers.length, server.sockets.length, alice.state], [0, 1, 'connected']);
-});
-
-test('a token that cannot be had is tried for with pauses, and never by two at a time', async () => {
-  const { timers, server, client } = setup();
-  let running = 0;
-  let most = 0;
-  let failures = 0;
-  const alice = client('alice', {
-    async getToken() {
-      most = Math.max(most, ++running);
-      await new Promise((resolve) => timers.setTimeout(resolve, 100));
-      running--;
-      if (++failures <= 6) throw new Error('the app is down');
-      return 'alice';
-    },
-  });
-  alice.connect();
-  await timers.advance(150);
-  assert.deepEqual([alice.state, alice.reason], ['reconnecting', { code: 'token', message: 'Error: the app is down', closeCode: undefined }]);
-  alice.retry();
-  alice.retry();
-  await timers.advance(60_000);
-  assert.deepEqual([alice.state, most, failures, server.sockets.length], ['connected', 1, 7, 1]);
-});
-
-test('a token that never comes is given up after 15 s, and its signal says so', async () => {
-  const { timers, client } = setup();
-  const signals = [];
-  const alice = client('alice', { getToken: ({ signal }) => (signals.push(signal), new Promise(() => {})) });
-  alice.connect();
-  await timers.advance(14_999);
-  assert.deepEqual([alice.state, signals[0].aborted], ['connecting', false]);
-  await timers.advance(1);
-  assert.deepEqual([alice.state, alice.reason.code, signals[0].aborted], ['reconnecting', 'token', true]);
-  await timers.advance(1000);
-  assert.equal(signals.length, 2);
-  alice.close();
-  assert.deepEqual([signals[1].aborted, timers.pending], [true, 0]);
-});
-
-test('something that is no token is not sent', async () => {
-  for (const token of ['', undefined, 5, null]) {
-    const { timers, server, client } = setup();
-    const alice = client('alice', { getToken: () => token });
-    alice.connect();
-    await timers.advance(0);
-    assert.deepEqual([alice.state, alice.reason.code, server.sockets.length], ['reconnecting', 'token', 0]);
-  }
-});
-
-test('a token of somebody else ends it', async () => {
-  const { timers, server, client } = setup();
-  let user = 'alice';
-  const alice = client('alice', { getToken: () => user });
-  alice.connect();
-  await timers.advance(0);
-  user = 'bob';
-  server.socket.closeBy(4001);
-  await timers.advance(1000);
-  assert.deepEqual([alice.state, alice.reason.code, alice.user.id], ['failed', 'unauthorized', 'alice']);
-});
-
 test('pauses grow while it fails, also where the login succeeds and nothing after it', async () => {
   const { timers, server, connected } = setup();
   const waits = [];
@@ -276,16 +148,21 @@ test('a server that stops is left alone until it says, also when the network com
   await timers.advance(0);
   assert.equal(alice.state, 'connected');
   const late = outcome(alice.request('ping'));
+  server.create('x', ['alice', 'bob']);
+  alice.conversation('x').send('after it said so');
+  await timers.advance(100);
+  assert.equal(server.asked('send_message').length, 0, 'it would not be read');
   server.socket.closeBy(4000, 'draining');
   await timers.advance(0);
   assert.deepEqual([alice.state, alice.reason.code, late.error.code], ['reconnecting', 'draining', 'DISCONNECTED']);
-  assert.equal(alice.retryAt - timers.now(), 9000);
+  assert.equal(alice.retryAt - timers.now(), 8900);
   page.window.speak('online');
   page.show(true);
-  await timers.advance(8999);
+  await timers.advance(8899);
   assert.equal(server.sockets.length, 1);
   await timers.advance(1);
   assert.deepEqual([server.sockets.length, alice.state], [2, 'connected']);
+  assert.equal(server.conversations.get('x').log.length, 1);
 });
 
 test('when the network is back, or the page in view, it does not wait; but it does not hammer either', async () => {
@@ -450,6 +327,18 @@ test('close ends everything, and connect begins again', async () => {
   assert.deepEqual([alice.state, conversation.state], ['connected', 'open']);
 });
 
+test('close while a new token is asked for leaves no timer', async () => {
+  const { timers, server, connected } = setup();
+  const answers = ['alice', new Promise(() => {})];
+  const alice = await connected('alice', { getToken: () => answers.shift() });
+  server.socket.emit('connection_status', { status: 'token_expiring', expiresAt: server.time() });
+  await timers.advance(0);
+  assert.equal(answers.length, 0);
+  alice.close();
+  await timers.advance(0);
+  assert.equal(timers.pending, 0);
+});
+
 test('close while it connects rejects whoever waits, at every step', async () => {
   for (const step of ['token', 'socket', 'login', 'pause']) {
     const { timers, server, client } = setup();
@@ -474,6 +363,20 @@ test('close while it connects rejects whoever waits, at every step', async () =>
     give('alice');
     await timers.advance(25_000);
     if (step !== 'token') assert.equal(alice.state, 'connected', step);
+  }
+});
+
+test('it can be closed by whoever hears of its state, whichever that is', async () => {
+  for (const at of ['connecting', 'connected', 'reconnecting']) {
+    const { timers, server, client } = setup();
+    const alice = client('alice');
+    alice.on('state', ({ state }) => state === at && alice.close());
+    const result = outcome(alice.connect());
+    await timers.advance(1000);
+    server.socket?.lost();
+    await timers.advance(60_000);
+    assert.deepEqual([alice.state, timers.pending], ['closed', 0], at);
+    assert.equal(result.state, at === 'reconnecting' ? 'resolved' : 'rejected', at);
   }
 });
 

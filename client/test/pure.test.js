@@ -82,9 +82,9 @@ test('an acknowledged message stands ahead of the position, moves it not, and is
 test('older pages go in front, without what is there already', () => {
   const log = createLog();
   log.reset('e', 9, [created(8), created(9)]);
-  assert.deepEqual([log.hasOlder, log.oldest], [true, 8]);
+  assert.deepEqual([log.hasOlder, log.oldest()], [true, 8]);
   log.prepend([5, 6, 7, 8].map((seq) => created(seq).payload), true);
-  assert.deepEqual([seqs(log), log.hasOlder, log.oldest], [[5, 6, 7, 8, 9], true, 5]);
+  assert.deepEqual([seqs(log), log.hasOlder, log.oldest()], [[5, 6, 7, 8, 9], true, 5]);
   log.prepend([created(2).payload], false);
   assert.deepEqual([seqs(log), log.hasOlder], [[2, 5, 6, 7, 8, 9], false]);
   const empty = createLog();
@@ -95,13 +95,9 @@ test('older pages go in front, without what is there already', () => {
 test('the log does not grow for ever by what comes live', () => {
   const log = createLog();
   log.reset('e', 0, []);
-  for (let seq = 1; seq <= 5000; seq++) log.apply(created(seq));
-  assert.equal(log.entries().length, 2000);
-  assert.deepEqual([log.hasOlder, log.oldest, log.position().seq], [true, 3001, 5000]);
-  log.prepend([created(3000).payload], true);
-  log.apply(created(5001));
-  assert.equal(log.entries()[0].seq, 3001);
-  assert.equal(log.entries().length, 2001, 'what was asked for counts beside');
+  for (let seq = 1; seq <= 7000; seq++) log.apply(created(seq));
+  assert.equal(log.entries().length, 5000);
+  assert.deepEqual([log.hasOlder, log.oldest(), log.position().seq], [true, 2001, 7000]);
 });
 
 /** An outbox, what it has on its way, and what its conversations were told. */

@@ -60,6 +60,18 @@ test('the event alone settles it, and a late reply changes nothing', async () =>
   assert.deepEqual([shown(conversation), contents(server)], [['1 one sent', '2 two sent'], ['one', 'two']]);
 });
 
+test('a message of somebody else with the same id settles nothing', async () => {
+  const { timers, server, opened } = setup();
+  server.create('x', ['alice', 'bob']);
+  const { conversation } = await opened('alice', 'x');
+  server.intercept = (_socket, type) => type === 'send_message';
+  const sent = outcome(conversation.send('mine'));
+  const [{ clientMessageId }] = conversation.messages;
+  server.write('x', 'bob', 'not yours', clientMessageId);
+  await timers.advance(100);
+  assert.deepEqual([sent.state, shown(conversation)], ['pending', ['1 not yours sent', '- mine pending']]);
+});
+
 test('several go one after the other, so that none overtakes another', async () => {
   const { timers, server, opened } = setup();
   server.create('x', ['alice', 'bob']);

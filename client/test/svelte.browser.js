@@ -20,14 +20,6 @@ export function watch(read) {
 }
 `;
 
-/** The store's own wait is on the platform's timers. */
-async function until(holds) {
-  for (const end = Date.now() + 10_000; !holds(); ) {
-    assert.ok(Date.now() < end, String(holds));
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 function store(user, options = {}) {
   const world = setup();
   const page = fakePage();
@@ -55,11 +47,15 @@ test('the first subscriber connects, the last one to go hangs up, and a new one 
   first();
   assert.equal(server.sockets.length, 1);
   second();
+  await timers.advance(999);
   const third = chat.subscribe(() => {});
-  await timers.advance(0);
+  await timers.advance(5000);
   assert.deepEqual([chat.client.state, server.sockets.length], ['connected', 1], 'one page gives way to the next');
   third();
-  await until(() => chat.client.state === 'closed');
+  await timers.advance(999);
+  assert.equal(chat.client.state, 'connected');
+  await timers.advance(1);
+  assert.equal(chat.client.state, 'closed');
   assert.equal(timers.pending, 0);
   const fourth = chat.subscribe(() => {});
   await timers.advance(0);
@@ -116,7 +112,8 @@ test('runes follow it: state, list, unread counts of the same objects, messages,
   state.flushSync();
   assert.deepEqual([shown.seen.at(-1), count.seen.at(-1), chat.unread, chat.current.id], ['hello,hi', 0, 0, 'x']);
   for (const watched of [state, list, count, shown, typing, online]) watched.stop();
-  await until(() => chat.client.state === 'closed');
+  await timers.advance(1000);
+  assert.equal(chat.client.state, 'closed');
 });
 
 test('the newest conversations are open, those far behind are not, the selected one always', async () => {

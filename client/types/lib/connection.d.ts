@@ -2,7 +2,7 @@
  * The connection: opens it, logs in, matches answers, notices when it is dead, comes back. It knows nothing of conversations. The
  * one place that changes the client's state.
  */
-import type { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, State } from './types.js';
+import type { AuthReply, Limits, Options, Payload, Reason, Replies, State } from './types.js';
 import type { Timing } from './timing.js';
 import { ChatError } from './error.js';
 export type Settle<T> = (error: ChatError | null, reply?: T) => void;
@@ -14,13 +14,9 @@ export type Status = {
 export type Handlers = {
     state: (status: Status) => void;
     /**
-     * Logged in. Throws where that is somebody else.
+     * Connected. Throws where that is as somebody else.
      */
     ready: (reply: AuthReply) => void;
-    /**
-     * Connected.
-     */
-    up: () => void;
     /**
      * No longer.
      */
@@ -35,10 +31,9 @@ export type Connection = ReturnType<typeof createConnection>;
 /**
  * @param {Options} options
  * @param {Timing} timing
- * @param {Environment} environment
  * @param {Handlers} on
  */
-export declare function createConnection(options: Options, { now, after, cancel, random }: Timing, { window, document, ticker: start }: Environment, on: Handlers): {
+export declare function createConnection(options: Options, { now, after, cancel, random }: Timing, on: Handlers): {
     /** Whether requests are taken now. */
     usable: () => boolean;
     limits: () => Limits;

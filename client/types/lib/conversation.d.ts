@@ -5,6 +5,7 @@ export type EventFields = {
     seq: number;
     expiresInMs: number;
 };
+/** @typedef {{ userId: string, seq: number, expiresInMs: number }} EventFields */
 export declare class Conversation {
     #private;
     /** @readonly */

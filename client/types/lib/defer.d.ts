@@ -1,4 +1,5 @@
-/** A promise that is settled from outside. Nobody has to look at how it ends. */
+/** A promise that is settled from outside, and what is done where nobody has to look at how one ends. */
+export declare const NOTHING: () => void;
 export type Deferred = {
     promise: Promise<void>;
     resolve: () => void;

@@ -15,7 +15,7 @@ export declare const entryOf: (message: Message) => LogMessage & {
 };
 export declare function createLog(): {
     /** What to page back from. */
-    readonly oldest: number;
+    oldest: () => number;
     readonly hasOlder: boolean;
     /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
     position: () => Position | undefined;

@@ -4,8 +4,6 @@
  */
 import type { LogMessage, Message, Options } from './types.js';
 import type { Connection } from './connection.js';
-/** @import { LogMessage, Message, Options } from './types.js' */
-/** @import { Connection } from './connection.js' */
 import { ChatError } from './error.js';
 export type Item = {
     entry: LogMessage;
