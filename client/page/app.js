@@ -71,7 +71,7 @@ export class App {
     this.#client.on('error', (error) => console.debug('the server refused something', error));
     setInterval(() => this.#renderSoon(), CLOCK_MS);
     document.addEventListener('visibilitychange', () => this.#render());
-    window.addEventListener('hashchange', () => void this.#follow());
+    window.addEventListener('hashchange', () => this.#addressed());
   }
 
   /**
@@ -104,10 +104,7 @@ export class App {
     let home = this.#client.list[0]?.id;
     if (isFirst && isDemo) home = await this.#furnish() ?? home;
     const { join, conversation } = parseHash(location.hash);
-    if (join !== null) {
-      history.replaceState(null, '', location.pathname);
-      this.#newDialog.show({ what: 'join', code: join });
-    } else if (conversation !== null) await this.#follow();
+    if (join !== null || conversation !== null) this.#addressed();
     else if (home && (isFirst || matchMedia('(min-width: 641px)').matches)) this.#go(home);
   }
 
@@ -145,6 +142,15 @@ export class App {
         this.#list.focusCurrent();
       },
     });
+  }
+
+  /** Does what the address says: somebody has written or clicked on one. */
+  #addressed() {
+    const { join, as, token } = parseHash(location.hash);
+    if (as !== null || token !== null) return location.reload();
+    if (join === null) return void this.#follow();
+    history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
+    this.#newDialog.show({ what: 'join', code: join });
   }
 
   /** Has the address name a conversation, which opens it. @param {string | undefined} id */

@@ -97,7 +97,7 @@ export class List {
     const time = at ? shortTime(new Date(at), now) : '';
     const isOnline = conversation.partner?.online ?? false;
     const unread = conversation.unreadCount;
-    const text = typing ? `${typing}…` : draft || preview(conversation, me);
+    const text = typing ? `${typing}…` : draft || preview(conversation, me) || 'No messages yet';
     const isDirect = conversation.kind === 'direct';
     const id = (isDirect && conversation.partner?.userId) || conversation.id;
     const look = JSON.stringify([id, title, typing, draft, text, time, isOnline, unread]);

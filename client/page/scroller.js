@@ -1,6 +1,6 @@
 /**
  * A scrolled element whose content changes above, below and in the middle of what is being read, without what is being read moving. It
- * is either stuck to its end, then it stays there, or it holds on to the first row that can be seen.
+ * is either stuck to its end, then it stays there, or it holds on to the first row that can be seen and stays.
  */
 
 /** This near to the end counts as being there: fractions of pixels, and a hand that stopped just short. */
@@ -34,11 +34,12 @@ export class Scroller {
 
   /** Changes the content. @param {() => void} change */
   keep(change) {
-    const anchor = this.isStuck ? null : this.#firstSeen();
-    const before = anchor?.getBoundingClientRect().top ?? 0;
+    const seen = this.isStuck ? [] : this.#seen().map((row) => ({ row, top: row.getBoundingClientRect().top }));
     change();
+    // The first may be a divider that belongs elsewhere now.
+    const anchor = seen.find(({ row }) => row.isConnected);
     if (this.isStuck) this.toEnd();
-    else if (anchor?.isConnected) this.#frame.scrollTop += anchor.getBoundingClientRect().top - before;
+    else if (anchor) this.#frame.scrollTop += anchor.row.getBoundingClientRect().top - anchor.top;
   }
 
   toEnd() {
@@ -53,17 +54,19 @@ export class Scroller {
     this.isStuck = this.belowPx <= STUCK_PX;
   }
 
-  /** The first row of which something can be seen, found by halving: rows lie below each other. */
-  #firstSeen() {
-    const rows = this.#frame.children;
-    const edge = this.#frame.getBoundingClientRect().top;
+  /** The rows of which something can be seen. The first is found by halving: rows lie below each other. */
+  #seen() {
+    const rows = [...this.#frame.children];
+    const { top: edge, bottom } = this.#frame.getBoundingClientRect();
     let [low, high] = [0, rows.length - 1];
     while (low < high) {
       const middle = (low + high) >> 1;
       if (rows[middle].getBoundingClientRect().bottom > edge) high = middle;
       else low = middle + 1;
     }
-    return rows[low] ?? null;
+    let end = low;
+    while (end < rows.length && rows[end].getBoundingClientRect().top < bottom) end += 1;
+    return rows.slice(low, end);
   }
 
   #resized() {

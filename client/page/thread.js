@@ -97,12 +97,16 @@ export class Thread {
     if (isFirst) this.#newAfter = conversation.unreadCount > 0 ? conversation.readSeq : null;
     const shown = this.#pane.cut(entries, this.#scroller.isStuck);
     const rows = rowsOf(shown, { me, now: new Date(), newAfter: this.#lineIn(shown) });
-    const elements = this.#rows.elements(rows, conversation, me);
-    const isPage = this.#isFresh || (this.#log.firstElementChild !== null && elements[0] !== this.#log.firstElementChild);
-    // Whole pages are not read out; what comes after them is.
-    if (isPage) this.#log.setAttribute('aria-busy', 'true');
-    this.#scroller.keep(() => place(this.#log, elements));
-    if (isPage) this.#log.setAttribute('aria-busy', 'false');
+    this.#scroller.keep(() => {
+      // What rows that stay show may change too, and with that their height.
+      const elements = this.#rows.elements(rows, conversation, me);
+      const isPage = this.#isFresh || (this.#log.firstElementChild !== null && elements[0] !== this.#log.firstElementChild);
+      // Whole pages are not read out; what comes after them is.
+      if (isPage) this.#log.setAttribute('aria-busy', 'true');
+      place(this.#log, elements);
+      if (isPage) this.#log.setAttribute('aria-busy', 'false');
+    });
+    this.#log.classList.toggle('blank', isLoaded && entries.length === 0);
     if (isFirst) {
       this.#isFresh = false;
       const line = this.#log.querySelector('.divider.new');

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from './support.js';
-import { conversationIn, field, item, marked, message, open, say, shows, useBrowser } from './visit.js';
+import { conversationIn, field, item, marked, message, open, say, shows, typeUntil, useBrowser } from './visit.js';
 
 const browser = useBrowser();
 
@@ -28,8 +28,7 @@ test('one click each, and two people chat in two tabs', async (t) => {
   await marked(alice, 'Hello, Bob!', 'read');
   await alice.locator('#thread-subtitle').getByText('Online').waitFor();
 
-  await field(bob).pressSequentially('I am');
-  await alice.locator('#typing').getByText('Bob is typing').waitFor();
+  await typeUntil(bob, () => alice.locator('#typing').getByText('Bob is typing').isVisible());
   await field(bob).fill('');
   await until('the end of the typing', async () => (await alice.locator('#typing').textContent()) === '');
 
@@ -52,8 +51,7 @@ test('what happens elsewhere shows in the list and in the title', async (t) => {
   await until('the title', async () => (await alice.title()) === '(2) Bob · Parlor');
   assert.equal(await alice.locator('#list .item-title').first().textContent(), 'Lounge', 'the latest activity comes first');
 
-  await field(bob).pressSequentially('Is');
-  await item(alice, 'Lounge').getByText('Bob is typing…').waitFor();
+  await typeUntil(bob, () => item(alice, 'Lounge').getByText('Bob is typing…').isVisible());
 
   await open(alice, 'Lounge');
   await item(alice, 'Lounge').locator('.badge').waitFor({ state: 'detached' });

@@ -146,5 +146,13 @@ test('an invite can be an address', async (t) => {
   await zoe.locator('#thread-title').getByText('Lounge').waitFor();
   await alice.keyboard.press('Escape');
   await alice.locator('#log').getByText('Zoë Quinn joined').waitFor();
+
+  // In a tab that is in a chat already, too; a member joins again without a change.
+  await zoe.evaluate((to) => {
+    location.hash = `join=${to}`;
+  }, code);
+  await zoe.getByRole('button', { name: 'Join', exact: true }).click();
+  await zoe.locator('#new-dialog').waitFor({ state: 'hidden' });
+  assert.equal(conversationIn(zoe), conversationIn(alice));
   visit.assertQuiet();
 });

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import axe from 'axe-core';
 import { screenshot, until } from './support.js';
-import { conversationIn, field, message, open, say, store, useBrowser } from './visit.js';
+import { conversationIn, message, open, say, store, typeUntil, useBrowser } from './visit.js';
 
 const browser = useBrowser();
 const DESKTOP = { width: 1200, height: 800 };
@@ -60,11 +60,11 @@ for (const { name, options } of LOOKS) {
     await say(bob, 'Who is coming to the quiz on Thursday? We need one more who knows anything about birds.');
     await store(bob, 'carol', conversationIn(bob), 'Me too, number', 1);
     await say(bob, '🎉');
-    await field(bob).pressSequentially('so');
     await until('the badge', async () => (await alice.locator('#list .badge').count()) === 1);
+    await typeUntil(bob, () => alice.getByText('Bob is typing…').isVisible());
     await inspect(alice, `${name}-list`);
     await open(alice, 'Lounge');
-    await alice.locator('#typing').getByText('Bob is typing').waitFor();
+    await typeUntil(bob, () => alice.locator('#typing').getByText('Bob is typing').isVisible());
     await inspect(alice, `${name}-group`);
     await alice.getByRole('button', { name: 'Members and details' }).click();
     await inspect(alice, `${name}-members`);

@@ -77,6 +77,15 @@ export async function say(page, text) {
   await field(page).press('Enter');
 }
 
+/**
+ * Types on until something shows it: typing ends by itself after some seconds, which may be over before a slow machine has looked.
+ * @param {Page} page who types @param {() => Promise<boolean>} isShown
+ */
+export const typeUntil = (page, isShown) => until('typing', async () => {
+  await field(page).pressSequentially('m');
+  return isShown();
+});
+
 /** The texts of the messages that a thread shows, in their order. @param {Page} page */
 export const texts = (page) => page.locator('#log .message .content').allTextContents();
 

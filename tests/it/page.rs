@@ -30,6 +30,14 @@ async fn the_page_is_served_in_development_and_where_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn the_development_mode_says_where_it_is() {
+    let mut development = server::Development::start().await;
+    let url = format!("http://{}/", development.address());
+    let printed = development.printed().await;
+    assert!(printed.iter().any(|line| line.split_whitespace().any(|word| word == url)), "{url} is not in {printed:#?}");
+}
+
+#[tokio::test]
 async fn without_being_asked_for_it_is_not_served() {
     let server = Server::start(&[]).await;
     let root = http::get(server.address(), "/").await;

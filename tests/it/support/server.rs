@@ -185,14 +185,19 @@ impl Development {
         super::Raw::open(self.address).await
     }
 
-    /// The tokens it printed, before or after its URL, until it ended.
-    pub(crate) async fn tokens(&mut self) -> Vec<String> {
+    /// All that it prints when it starts.
+    pub(crate) async fn printed(&mut self) -> &[String] {
         // Its last line says how to stop it.
         while !self.printed.iter().any(|line| line.contains("Ctrl-C")) {
             let line = within("the last line that is printed", self.lines.recv()).await;
             self.printed.push(line.unwrap_or_else(|| panic!("it ended: {:?}", self.process.exit.borrow())));
         }
-        let words = self.printed.iter().flat_map(|line| line.split_whitespace());
+        &self.printed
+    }
+
+    /// The tokens among it, before or after its URL.
+    pub(crate) async fn tokens(&mut self) -> Vec<String> {
+        let words = self.printed().await.iter().flat_map(|line| line.split_whitespace());
         let words = words.map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-'));
         words.filter(|word| word.starts_with("eyJ") && word.split('.').count() == 3).map(str::to_owned).collect()
     }
