@@ -218,6 +218,7 @@ test('a message that the server refuses stays, and can be sent again or thrown a
   await visit.restart(['--max-content-chars', '20']);
   await message(alice, long).getByRole('alert').getByText('Not sent: it is too long.').waitFor();
   await marked(alice, 'short', 'Read by Bob');
+  await alice.locator('main header').getByText('online', { exact: true }).waitFor();
   await screenshot(alice, 'sveltekit-failed');
   await message(alice, other).getByRole('button', { name: 'Discard' }).click();
   await message(alice, other).waitFor({ state: 'detached' });
@@ -373,6 +374,7 @@ test('it is accessible in light and dark, on a desk and on a phone', async (t) =
     if (name === 'light') await say(page, 'I did, and could not find a single difference. Well done!');
     await field(bob).pressSequentially('…');
     await page.getByText('Bob is typing…').waitFor();
+    if (name === 'light') await marked(page, 'I did, and could not find a single difference. Well done!', 'Read by Bob');
     await assertAccessible(page, `${name}: thread`);
     await screenshot(page, `sveltekit-${name}-thread`);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name}: nothing sticks out`);
