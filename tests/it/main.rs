@@ -28,6 +28,7 @@ mod postgres_nodes;
 mod postgres_recovery;
 mod presence;
 mod recovery;
+mod supabase;
 mod support;
 mod tidy;
 mod typing;
