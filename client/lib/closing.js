@@ -1,7 +1,7 @@
 /** What a close code means for the client: the table of PROTOCOL.md §7, pure. */
 
-/** Frames that the server would refuse again. */
-const BROKEN = [1002, 1003, 1007, 1008, 1009];
+/** Frames that the server would refuse again, and what it says from 4500 on. */
+const TERMINAL = /^(100[23789]|4[5-9])/;
 
 /**
  * @param {number} closeCode
@@ -9,7 +9,7 @@ const BROKEN = [1002, 1003, 1007, 1008, 1009];
  * @returns {[code: string, terminal: boolean]} `terminal`: the same would happen again, so never come back by oneself.
  */
 export function judge(closeCode, reason) {
-  const broken = BROKEN.includes(closeCode);
-  const terminal = broken || closeCode >= 4500;
-  return [(closeCode >= 4000 && reason) || (broken ? 'protocol' : terminal ? 'closed' : 'network'), terminal];
+  const terminal = TERMINAL.test(`${closeCode}`);
+  const own = closeCode >= 4000;
+  return [(own && reason) || (!terminal ? 'network' : own ? 'closed' : 'protocol'), terminal];
 }

@@ -3,13 +3,13 @@
  * one place that changes the client's state.
  */
 
-/** @import { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, Socket, State, Ticker } from './types.js' */
+/** @import { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, Socket, State, Ticker, TokenAsk } from './types.js' */
 /** @import { Deferred } from './defer.js' */
 /** @import { Timing } from './timing.js' */
 import { judge } from './closing.js';
 import { defer, NOTHING } from './defer.js';
 import { ChatError, passing } from './error.js';
-import { createBackoff } from './timing.js';
+import { pauseAfter } from './timing.js';
 
 /** For a socket to open, and again for the answer to `auth`. */
 const CONNECT_MS = 10_000;
@@ -62,9 +62,10 @@ const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { 
  * @param {Handlers} on
  */
 export function createConnection(options, { now, after, cancel, random }, on) {
-  const { window, document, ticker: start = startTicker } =
-    options.environment ?? /** @type {Environment} */ ({ window: globalThis.window, document: globalThis.document });
-  const backoff = createBackoff(random);
+  const { environment } = options;
+  const { window, document } = /** @type {Environment} */ (environment ?? globalThis);
+  /** In a row, for the pause. */
+  let failures = 0;
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
   /** @type {Deferred | null} */
@@ -92,10 +93,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   let stepTimer;
   /** @type {Ticker | null} */
   let ticker = null;
-  /** Nothing has failed yet, and nothing has succeeded. */
-  let first = true;
-  /** The last token was refused. */
-  let rejected = false;
+  /** Why the next token is needed: nothing has failed yet, nor succeeded; something has; the last token was refused. */
+  let need = /** @type {TokenAsk['reason']} */ ('connect');
   /** @type {Promise<string> | null} */
   let asking = null;
   let asked = new AbortController();
@@ -107,19 +106,21 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** @param {number} ms @param {() => void} run */
   const plan = (ms, run) => {
-    cancel(stepTimer);
+    halt();
     stepAt = now() + ms;
-    step = () => {
-      halt();
-      run();
-    };
-    stepTimer = after(ms, step);
+    step = run;
+    stepTimer = after(ms, due);
     ticker?.postMessage(ms);
   };
 
   const halt = () => {
     cancel(stepTimer);
     stepAt = Infinity;
+  };
+
+  const due = () => {
+    halt();
+    step();
   };
 
   /**
@@ -156,8 +157,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     return done;
   };
 
-  /** @param {unknown} data */
-  const receive = (data) => {
+  /** @param {{ data: unknown }} event */
+  const receive = ({ data }) => {
     // Whatever comes is a sign of life. To plan anew each time would be too much.
     if (readyAt && stepAt - now() < limits.pingIntervalMs * 0.9) quiet();
     /** @type {Settle<Payload> | undefined} */
@@ -182,9 +183,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   /**
    * A token from the app, which is asked one question at a time.
    *
-   * @param {'connect' | 'reconnect' | 'expiring' | 'rejected'} reason
+   * @param {TokenAsk['reason']} reason
    */
-  const need = (reason) => {
+  const fetchToken = (reason) => {
     const ask = async () => {
       const { signal } = (asked = new AbortController());
       try {
@@ -218,9 +219,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       forget();
       lost('token', 'late');
     });
-    enter(first ? 'connecting' : 'reconnecting', status.reason);
+    enter(need === 'connect' ? 'connecting' : 'reconnecting', status.reason);
     try {
-      const token = await need(rejected ? 'rejected' : first ? 'connect' : 'reconnect');
+      const token = await fetchToken(need);
       if (mine === attempts) open(token);
     } catch (error) {
       if (mine === attempts) lost('token', `${error}`);
@@ -236,8 +237,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       url.protocol = url.protocol.replace('http', 'ws');
       opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url.href);
     } catch (error) {
-      lost('INVALID', `${error}`, undefined, 0, true);
-      return;
+      return lost('INVALID', `${error}`, true);
     }
     socket = opened;
     const late = () => lost('network', 'late');
@@ -248,14 +248,14 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         if (reply) ready(reply);
         else if (error) {
           const { retryable, message, retryAfterMs } = error;
-          lost(retryable ? 'network' : 'unauthorized', message, undefined, retryAfterMs, !retryable);
+          lost(retryable ? 'network' : 'unauthorized', message, !retryable, retryAfterMs);
         }
       });
     };
-    opened.onmessage = ({ data }) => receive(data);
+    opened.onmessage = receive;
     opened.onclose = ({ code, reason }) => {
       const [name, terminal] = judge(code, reason);
-      lost(name, reason, code, code === RATE_LIMITED ? RATE_LIMITED_MS : 0, terminal);
+      lost(name, reason, terminal, code === RATE_LIMITED ? RATE_LIMITED_MS : 0, code);
     };
     opened.onerror = NOTHING;
   };
@@ -267,7 +267,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     readyAt = now();
     quiet();
     on.ready(reply);
-    first = rejected = false;
+    need = 'reconnect';
     enter('connected');
     running?.resolve();
   };
@@ -278,7 +278,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     forget();
     cancel(refreshing);
     refreshing = after(REFRESH_MS * (1 + random()), () => refresh(reason));
-    need(reason).then((token) => {
+    fetchToken(reason).then((token) => {
       if (mine !== attempts) return;
       login(token, (error) => {
         if (!error) cancel(refreshing);
@@ -292,23 +292,19 @@ export function createConnection(options, { now, after, cancel, random }, on) {
    *
    * @param {string} code
    * @param {string} message
-   * @param {number} [closeCode]
-   * @param {number} [pauseMs]
    * @param {boolean} [terminal]
+   * @param {number} [pauseMs]
+   * @param {number} [closeCode]
    */
-  const lost = (code, message, closeCode, pauseMs = 0, terminal) => {
+  const lost = (code, message, terminal, pauseMs = 0, closeCode) => {
     // A token comes from the app in place of one that was refused, at once; but not again and again.
-    const replace = (code === 'unauthorized' || closeCode === UNAUTHORIZED) && !rejected;
+    const replace = (code === 'unauthorized' || closeCode === UNAUTHORIZED) && need !== 'rejected';
     const reason = { code, message, closeCode };
-    if (terminal && !replace) {
-      end('failed', reason, new ChatError(code, message));
-      return;
-    }
-    rejected ||= replace;
-    first = false;
-    if (readyAt && now() - readyAt >= STEADY_MS) backoff.reset();
+    if (terminal && !replace) return end('failed', reason, new ChatError(code, message));
+    if (replace || need === 'connect') need = replace ? 'rejected' : 'reconnect';
+    if (readyAt && now() - readyAt >= STEADY_MS) failures = 0;
     notBefore = Math.max(notBefore, now() + pauseMs);
-    const wait = replace ? 0 : Math.max(backoff.next(), notBefore - now());
+    const wait = replace ? 0 : Math.max(pauseAfter(failures++, random), notBefore - now());
     drop();
     plan(wait, attempt);
     enter('reconnecting', reason, now() + wait);
@@ -358,7 +354,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     // What slept past all that need not ask.
     if (readyAt) (now() >= stepAt + limits.pongTimeoutMs ? dead : probe)();
     else if (status.retryAt && now() >= Math.max(notBefore, attemptAt + WAKE_MS)) {
-      backoff.reset();
+      failures = 0;
       attempt();
     }
   };
@@ -377,15 +373,13 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         document?.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' || wake(), stop);
         try {
           // While the page is hidden its timers are slow, but not those of a worker.
-          ticker = document ? start() : null;
-          if (ticker) ticker.onmessage = () => now() >= stepAt && step();
+          if (document) (ticker = (environment?.ticker ?? startTicker)()).onmessage = () => now() >= stepAt && due();
         } catch {
           // Not allowed here: then the page's timers must do.
         }
-        backoff.reset();
+        failures = 0;
         notBefore = 0;
-        rejected = false;
-        first = true;
+        need = 'connect';
         attempt();
       }
       return mine.promise;

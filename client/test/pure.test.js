@@ -6,22 +6,17 @@ import { judge } from '../lib/closing.js';
 import { ChatError, passing } from '../lib/error.js';
 import { createLog } from '../lib/log.js';
 import { createOutbox } from '../lib/outbox.js';
-import { createBackoff, createTiming } from '../lib/timing.js';
+import { createTiming, pauseAfter } from '../lib/timing.js';
 import { FakeStorage } from './support/harness.js';
 import { ManualTimers } from './support/timers.js';
 
 test('pauses double from half a second to twenty, and are anything below', () => {
   const bounds = [500, 1000, 2000, 4000, 8000, 16000, 20000, 20000, 20000];
-  const most = createBackoff(() => 1 - Number.EPSILON);
-  assert.deepEqual(bounds.map(() => Math.round(most.next())), bounds);
-  const least = createBackoff(() => 0);
-  assert.deepEqual(bounds.map(() => least.next()), bounds.map(() => 0));
-  const half = createBackoff(() => 0.5);
-  bounds.forEach(() => half.next());
-  half.reset();
-  assert.equal(half.next(), 250);
+  assert.deepEqual(bounds.map((_, failures) => Math.round(pauseAfter(failures, () => 1 - Number.EPSILON))), bounds);
+  assert.deepEqual(bounds.map((_, failures) => pauseAfter(failures, () => 0)), bounds.map(() => 0));
+  assert.equal(pauseAfter(0, () => 0.5), 250);
   // A thousand failures later nothing has become infinite.
-  for (let i = 0; i < 2000; i++) assert.ok(half.next() <= 20000);
+  for (let failures = 0; failures < 2000; failures++) assert.ok(pauseAfter(failures, () => 0.5) <= 20000);
 });
 
 test('a close code from 4500 on, or of a broken protocol, ends it; others do not', () => {
