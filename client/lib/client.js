@@ -1,6 +1,6 @@
 /** The client: conversations and messages on a connection. */
 
-/** @import { AuthReply, ClientEvents, Entry, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
+/** @import { AuthReply, ClientEvents, Entry, Limits, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
 /** @import { Connection } from './connection.js' */
 /** @import { Outbox } from './outbox.js' */
 /** @import { Timing } from './timing.js' */
@@ -38,6 +38,8 @@ export class ChatClient {
   retryAt = null;
   /** @readonly @type {User | null} Oneself, known from the first login on. */
   user = null;
+  /** @readonly @type {Limits | null} What the server told of its own. */
+  limits = null;
 
   /** @type {Core} */
   #core;
@@ -48,7 +50,8 @@ export class ChatClient {
   #list = null;
   /** Where the next page begins; `undefined`: nothing was loaded; `null`: there is none. @type {string | null | undefined} */
   #cursor;
-  #loading = false;
+  /** @type {Promise<unknown> | null} */
+  #reloading = null;
   /** @type {Set<[event: string, listener: (payload: unknown) => void]>} */
   #listeners = new Set();
   #changing = false;
@@ -57,7 +60,7 @@ export class ChatClient {
   constructor(options) {
     const timing = createTiming(options);
     /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
-    const joins = Array(JOINED_AT_ONCE).fill(null);
+    const joins = Array(JOINED_AT_ONCE).fill(Promise.resolve());
     const connection = createConnection(options, timing, {
       state: (status) => {
         Object.assign(this, status);
@@ -75,21 +78,15 @@ export class ChatClient {
       self: () => this.user?.id,
       write: (draft) =>
         this.#core.send({
-          kind: 'message',
-          status: 'pending',
           clientMessageId: (options.randomId ?? anyId)(),
           createdAt: new Date(timing.now()).toISOString(),
           senderId: this.user?.id ?? '',
           senderName: this.user?.name ?? '',
           ...draft,
         }),
-      inTurn: async (join) => {
+      inTurn: (join) => {
         // The answers are long, so that a server takes only so many; and it takes only so many in a second.
-        const before = joins.shift();
-        const mine = (async () => {
-          await before;
-          return join();
-        })();
+        const mine = /** @type {Promise<unknown>} */ (joins.shift()).then(join);
         joins.push(mine.catch(NOTHING));
         return mine;
       },
@@ -102,11 +99,6 @@ export class ChatClient {
     };
   }
 
-  /** What the server told of its own. */
-  get limits() {
-    return this.user && this.#core.limits();
-  }
-
   /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
   get list() {
     return (this.#list ??= this.#sorted().filter(({ kind, state }) => kind && state !== 'left'));
@@ -117,7 +109,7 @@ export class ChatClient {
   }
 
   get hasMoreConversations() {
-    return Boolean(this.#cursor);
+    return !!this.#cursor;
   }
 
   /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
@@ -169,23 +161,22 @@ export class ChatClient {
     if (!more || this.#cursor !== null) {
       const cursor = (more && this.#cursor) || undefined;
       this.#cursor ??= null;
-      this.#page(await this.#core.ask('load_conversations', { limit, cursor }));
+      await this.#load({ limit, cursor });
     }
     return this.list;
   }
 
-  /** @param {Replies['load_conversations']} page */
-  #page({ conversations, nextCursor }) {
-    for (const summary of conversations) this.#know(summary);
-    this.#cursor = nextCursor ?? null;
+  /** @param {Payload} page */
+  #load(page) {
+    return this.#core.ask('load_conversations', page, ({ conversations, nextCursor }) => {
+      for (const summary of conversations) this.#know(summary);
+      this.#cursor = nextCursor ?? null;
+    });
   }
 
   /** The newest page again: something may have been missed. */
-  async #reload() {
-    if (this.#cursor === undefined || this.#loading) return;
-    this.#loading = true;
-    await this.#core.ask('load_conversations', {}, (page) => this.#page(page)).catch(NOTHING);
-    this.#loading = false;
+  #reload() {
+    if (this.#cursor !== undefined) this.#reloading ??= this.#load({}).catch(NOTHING).finally(() => (this.#reloading = null));
   }
 
   /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
@@ -218,10 +209,8 @@ export class ChatClient {
 
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
   status(userId) {
-    for (const { state, members } of this.#conversations.values()) {
-      const member = state === 'open' && members.find((one) => one.userId === userId);
-      if (member) return member;
-    }
+    const open = [...this.#conversations.values()].filter(({ state }) => state === 'open');
+    return open.flatMap(({ members }) => members).find((member) => member.userId === userId);
   }
 
   /**
@@ -241,9 +230,9 @@ export class ChatClient {
   }
 
   /** Connected: everything is to be as it was. @param {AuthReply} reply */
-  #ready({ user, epoch }) {
+  #ready({ user, epoch, limits }) {
     if (this.user && this.user.id !== user.id) throw new Error('another user');
-    Object.assign(this, { user });
+    Object.assign(this, { user, limits });
     if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
     this.#epoch = epoch;
     this.#core.adopt(user.id);
@@ -290,14 +279,8 @@ export class ChatClient {
    */
   #call(event, payload) {
     for (const [wanted, listener] of this.#listeners) {
-      try {
-        if (wanted === event) listener(payload);
-      } catch (error) {
-        // The app's own fault: it is told, and the client goes on.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      // What it throws is the app's own fault: a rejection that nobody handles tells it, and the client goes on.
+      if (wanted === event) (async () => listener(payload))();
     }
   }
 }

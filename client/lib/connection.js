@@ -68,13 +68,13 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   let failures = 0;
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
-  /** @type {Deferred | null} */
+  /** @type {Deferred<void> | null} */
   let running = null;
   /** Of the listeners. */
   let stop = new AbortController();
   /** @type {Socket | null} */
   let socket = null;
-  let limits = /** @type {Limits} */ ({ maxMessageBytes: 8192 });
+  let limits = /** @type {Limits} */ ({});
   /** @type {Status} */
   let status = { state: 'idle', reason: null, retryAt: null };
   /** Counts attempts and their ends: what an older one waited for does not matter any more. */
@@ -189,9 +189,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     const ask = async () => {
       const { signal } = (asked = new AbortController());
       try {
-        const given = await options.getToken({ reason, signal });
-        if (typeof given === 'string' && given) return given;
-        throw new TypeError('no token');
+        // What is no text, or has nothing in it, fails here.
+        const [token] = /** @type {RegExpMatchArray} */ ((await options.getToken({ reason, signal })).match(/\S+/));
+        return /** @type {string} */ (token);
       } finally {
         if (!signal.aborted) asking = null;
       }
@@ -205,15 +205,17 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     asking = null;
   };
 
-  /** @param {string} token @param {(error: ChatError | null, reply?: AuthReply) => void} settle */
+  /** @param {string} token @param {Settle<AuthReply>} settle Not called once the connection is over. */
   const login = (token, settle) => {
+    const mine = attempts;
     call('auth', { token }, (error, reply) => {
-      if (error?.code !== 'DISCONNECTED') settle(error, reply);
+      if (mine === attempts) settle(error, reply);
     });
   };
 
   const attempt = async () => {
     const mine = ++attempts;
+    let code = 'token';
     attemptAt = now();
     plan(TOKEN_MS, () => {
       forget();
@@ -222,23 +224,19 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     enter(need === 'connect' ? 'connecting' : 'reconnecting', status.reason);
     try {
       const token = await fetchToken(need);
-      if (mine === attempts) open(token);
+      if (mine !== attempts) return;
+      code = 'INVALID';
+      open(token);
     } catch (error) {
-      if (mine === attempts) lost('token', `${error}`);
+      if (mine === attempts) lost(code, `${error}`, code === 'INVALID');
     }
   };
 
-  /** @param {string} token */
+  /** Throws where the URL is none. @param {string} token */
   const open = (token) => {
-    /** @type {Socket} */
-    let opened;
-    try {
-      const url = new URL(options.url, window?.location?.href);
-      url.protocol = url.protocol.replace('http', 'ws');
-      opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url.href);
-    } catch (error) {
-      return lost('INVALID', `${error}`, true);
-    }
+    const url = new URL(options.url, window?.location?.href);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url.href);
     socket = opened;
     const late = () => lost('network', 'late');
     plan(CONNECT_MS, late);
@@ -301,7 +299,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     const replace = (code === 'unauthorized' || closeCode === UNAUTHORIZED) && need !== 'rejected';
     const reason = { code, message, closeCode };
     if (terminal && !replace) return end('failed', reason, new ChatError(code, message));
-    if (replace || need === 'connect') need = replace ? 'rejected' : 'reconnect';
+    if (replace) need = 'rejected';
+    else if (need === 'connect') need = 'reconnect';
     if (readyAt && now() - readyAt >= STEADY_MS) failures = 0;
     notBefore = Math.max(notBefore, now() + pauseMs);
     const wait = replace ? 0 : Math.max(pauseAfter(failures++, random), notBefore - now());
@@ -324,7 +323,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** Lets go of the socket, and of whoever waits for an answer. */
   const drop = () => {
-    const [old, was] = [socket, readyAt];
+    const old = socket;
+    const was = readyAt;
     attempts++;
     socket = null;
     readyAt = 0;
@@ -343,11 +343,11 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   const quiet = () => plan(limits.pingIntervalMs, probe);
 
   const probe = () => {
-    socket?.send('{"type":"ping","requestId":"p"}');
+    call('ping', {}, NOTHING);
     plan(limits.pongTimeoutMs, dead);
   };
 
-  const dead = () => lost('ping_timeout', 'silence');
+  const dead = () => lost('ping_timeout', 'late');
 
   /** The network is back, or the page in view. */
   const wake = () => {
@@ -391,11 +391,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
     close: () => end('closed', null, new ChatError('CLOSED')),
 
-    /**
-     * @param {Payload} payload
-     * @param {Settle<Replies['send_message']>} settle
-     */
-    transmit: (payload, settle) => call('send_message', payload, settle),
+    call,
 
     /**
      * Asks for something.
@@ -412,16 +408,11 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         signal?.throwIfAborted();
         if (!usable) throw passing('DISCONNECTED');
         if (pending.size >= MOST_PENDING) throw passing('QUEUE_FULL');
-        const done = call(
-          action,
-          payload,
-          (error, reply) => {
-            if (error) return reject(error);
-            const answer = /** @type {Replies[A]} */ (reply);
-            handle?.(answer);
-            resolve(answer);
-          },
-        );
+        const done = call(action, payload, (error, reply) => {
+          if (error) return reject(error);
+          handle?.(/** @type {Replies[A]} */ (reply));
+          resolve(/** @type {Replies[A]} */ (reply));
+        });
         signal?.addEventListener('abort', () => done(signal.reason));
       }),
   };

@@ -53,7 +53,7 @@ export class Conversation {
   #messages = null;
   /** When each one's typing ends by itself. @type {Map<string, unknown>} */
   #leases = new Map();
-  /** @type {Deferred | null} */
+  /** @type {Deferred<void> | null} */
   #joining = null;
   /** @type {Promise<boolean> | null} */
   #loading = null;
@@ -129,12 +129,12 @@ export class Conversation {
 
   /** Sends a failed one again, with the same id. @param {string} clientMessageId @returns {Promise<Message>} */
   retry(clientMessageId) {
-    return this.#core.send(this.#core.discard(this.id, clientMessageId));
+    return this.#core.send(this.#core.discard(clientMessageId));
   }
 
   /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
   discard(clientMessageId) {
-    this.#core.discard(this.id, clientMessageId);
+    this.#core.discard(clientMessageId);
   }
 
   /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
@@ -236,8 +236,7 @@ export class Conversation {
     const ask = () => this.#ask('join_conversation', { since: this.#log.position(), limit }, handle);
     this.#core.inTurn(ask).catch((/** @type {ChatError} */ error) => {
       if (joining !== this.#joining) return;
-      const { code } = error;
-      this._still(code === 'DISCONNECTED' ? 'opening' : code === 'not_found' ? 'left' : 'closed', error);
+      this._still(error.code === 'DISCONNECTED' ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
     });
     return joining.promise;
   }
@@ -276,20 +275,22 @@ export class Conversation {
       if (userId === this.#core.self() && seq > this.readSeq) {
         this.#set({ readSeq: seq, unreadCount: this.#unreadAfter(seq) ?? this.unreadCount });
       }
-    } else if (this.#logged(/** @type {LogEvent} */ (/** @type {unknown} */ ({ type, payload }))) === 'gap') this._join();
+    } else {
+      this.#logged(/** @type {LogEvent} */ (/** @type {unknown} */ ({ type, payload })));
+      if (this.#log.gap()) this._join();
+    }
   }
 
   /** @param {LogEvent} event */
   #logged(event) {
-    const outcome = this.#log.apply(event);
-    if (outcome !== 'new') return outcome;
+    if (!this.#log.apply(event)) return;
     const { type, payload } = event;
     const { seq } = payload;
     this._refresh();
     if (type === 'message_created') {
       this.#lease(payload.senderId);
       this.#stored(payload);
-      this.#set({ head: seq, lastMessage: payload, unreadCount: this.unreadCount + Number(payload.senderId !== this.#core.self()) });
+      this.#set({ head: seq, lastMessage: payload, unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
       this.#core.message(this, entryOf(payload));
     } else {
       const { userId, name } = payload;

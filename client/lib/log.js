@@ -21,7 +21,7 @@ export function createLog() {
   let epoch = '';
   /** The position: the newest that is held, with all before it down to the oldest. */
   let seq = 0;
-  /** The newest that came live, perhaps past a gap. */
+  /** The newest that came live since it was last asked where to resume from, perhaps past a gap. */
   let seen = 0;
   let hasOlder = false;
   /** @type {Kept[]} */
@@ -49,17 +49,16 @@ export function createLog() {
     },
 
     /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
-    position: () => (epoch ? { epoch, seq } : undefined),
+    position() {
+      seen = 0;
+      if (epoch) return { epoch, seq };
+    },
 
     /** Ascending by `seq`. */
     entries: () => [...entries, ...ahead],
 
-    /** Whether something is missing, as of what came live. Asked once for each time. */
-    gap() {
-      const missing = seen > seq;
-      seen = 0;
-      return missing;
-    },
+    /** Whether something is missing, as of what came live since the position was asked for. */
+    gap: () => seen > seq,
 
     /**
      * Begins anew, with the newest of the log.
@@ -79,16 +78,17 @@ export function createLog() {
 
     /**
      * @param {LogEvent} event
-     * @returns {'new' | 'known' | 'gap'} With a gap nothing is taken: resume from the position.
+     * @returns {boolean} Whether it is what comes next. If not, nothing is taken.
      */
     apply(event) {
       const entry = entryOfEvent(event);
-      if (!(entry.seq > seq)) return 'known';
-      seen = Math.max(seen, entry.seq);
-      if (!epoch || entry.seq !== seq + 1) return 'gap';
-      entries.push(entry);
-      advance(entry.seq);
-      return 'new';
+      if (entry.seq > seen) seen = entry.seq;
+      const next = !!epoch && entry.seq === seq + 1;
+      if (next) {
+        entries.push(entry);
+        advance(entry.seq);
+      }
+      return next;
     },
 
     /**

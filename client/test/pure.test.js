@@ -46,14 +46,16 @@ const seqs = (log) => log.entries().map((entry) => entry.seq);
 test('the log takes each event once and in order, and tells a gap', () => {
   const log = createLog();
   assert.equal(log.position(), undefined);
-  assert.equal(log.apply(created(1)), 'gap', 'nothing is known yet');
+  assert.deepEqual([log.apply(created(1)), log.gap()], [false, true], 'nothing is known yet');
   log.reset('e', 2, [created(1), created(2)]);
-  assert.deepEqual([log.apply(created(2)), log.apply(created(3)), log.apply(created(3)), log.apply(created(5))], ['known', 'new', 'known', 'gap']);
+  assert.deepEqual([log.apply(created(2)), log.apply(created(3)), log.apply(created(3)), log.apply(created(5))], [false, true, false, false]);
   assert.deepEqual(seqs(log), [1, 2, 3]);
+  assert.equal(log.gap(), true);
   assert.deepEqual(log.position(), { epoch: 'e', seq: 3 });
-  assert.deepEqual([log.gap(), log.gap()], [true, false]);
-  assert.equal(log.apply(created(4)), 'new');
-  assert.equal(log.apply({ type: 'message_created', payload: {} }), 'known', 'what has no number is nothing');
+  assert.equal(log.gap(), false, 'who asks where to resume from fills it');
+  assert.equal(log.apply(created(4)), true);
+  assert.equal(log.apply({ type: 'message_created', payload: {} }), false, 'what has no number is nothing');
+  assert.equal(log.gap(), false);
 });
 
 test('an acknowledged message stands ahead of the position, moves it not, and is there once', () => {
@@ -103,7 +105,8 @@ function outboxOf(options = {}) {
     options,
     {
       usable: () => state.usable,
-      transmit(payload, settle) {
+      call(action, payload, settle) {
+        assert.equal(action, 'send_message');
         const one = { payload, stopped: false, settle: (...answer) => (flying.splice(flying.indexOf(one), 1), settle(...answer)) };
         flying.push(one);
         return (error) => ((one.stopped = true), one.settle(error));
@@ -177,7 +180,7 @@ test('what is unsent is kept for its user only, and taken over before what is ne
   assert.deepEqual(ids(next), ['early', 'second', 'new']);
   assert.deepEqual(next.entries('x').map(({ status, error, senderId }) => [status, error?.code, senderId]), [['failed', 'too_large', 'alice'], ['pending', undefined, 'alice'], ['pending', undefined, 'alice']]);
   assert.ok(next.entries('x')[0].error instanceof ChatError);
-  for (const id of ids(next)) next.discard('x', id);
+  for (const id of ids(next)) next.discard(id);
   assert.equal(storage.getItem('parlor:outbox:alice'), '[]', 'nothing is left behind');
 });
 
