@@ -16,8 +16,9 @@ const JOINED_AT_ONCE = 4;
  * What conversations need of their client.
  *
  * @typedef {Timing & Connection & Outbox & {
+ *   randomId: () => string,
+ *   user: () => User | null,
  *   self: () => string | undefined,
- *   write: (draft: { conversationId: string, content: string, replyTo?: string }) => Promise<Message>,
  *   inTurn: (join: () => Promise<unknown>) => Promise<unknown>,
  *   changed: (conversation: Conversation) => void,
  *   message: (conversation: Conversation, message: LogMessage) => void,
@@ -62,10 +63,7 @@ export class ChatClient {
     /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
     const joins = Array(JOINED_AT_ONCE).fill(Promise.resolve());
     const connection = createConnection(options, timing, {
-      state: (status) => {
-        Object.assign(this, status);
-        this.#emit('state', status);
-      },
+      state: (status) => this.#emit('state', Object.assign(this, status) && status),
       ready: (reply) => this.#ready(reply),
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
       event: (type, payload) => this.#event(type, payload),
@@ -75,15 +73,9 @@ export class ChatClient {
       ...timing,
       ...connection,
       ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._refresh(message)),
+      randomId: options.randomId ?? anyId,
+      user: () => this.user,
       self: () => this.user?.id,
-      write: (draft) =>
-        this.#core.send({
-          clientMessageId: (options.randomId ?? anyId)(),
-          createdAt: new Date(timing.now()).toISOString(),
-          senderId: this.user?.id ?? '',
-          senderName: this.user?.name ?? '',
-          ...draft,
-        }),
       inTurn: (join) => {
         // The answers are long, so that a server takes only so many; and it takes only so many in a second.
         const mine = /** @type {Promise<unknown>} */ (joins.shift()).then(join);
@@ -158,8 +150,8 @@ export class ChatClient {
    * @returns {Promise<readonly Conversation[]>} `list`
    */
   async conversations({ limit, more } = {}) {
-    if (!more || this.#cursor !== null) {
-      const cursor = (more && this.#cursor) || undefined;
+    const cursor = more ? this.#cursor : undefined;
+    if (cursor !== null) {
       this.#cursor ??= null;
       await this.#load({ limit, cursor });
     }
@@ -263,21 +255,9 @@ export class ChatClient {
    * @param {ClientEvents[E]} payload
    */
   #emit(event, payload) {
-    this.#call(event, payload);
-    if (this.#changing) return;
-    this.#changing = true;
-    queueMicrotask(() => {
-      this.#changing = false;
-      this.#call('change', undefined);
-    });
-  }
-
-  /**
-   * @template {keyof ClientEvents} E
-   * @param {E} event
-   * @param {ClientEvents[E]} payload
-   */
-  #call(event, payload) {
+    const first = event !== 'change' && !this.#changing;
+    this.#changing = event !== 'change';
+    if (first) queueMicrotask(() => this.#emit('change', undefined));
     for (const [wanted, listener] of this.#listeners) {
       // What it throws is the app's own fault: a rejection that nobody handles tells it, and the client goes on.
       if (wanted === event) (async () => listener(payload))();

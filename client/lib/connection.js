@@ -21,11 +21,6 @@ const ANSWER_MS = 30_000;
 const STEADY_MS = 5000;
 /** Between attempts that `online` or coming into view cause. */
 const WAKE_MS = 1000;
-/** The close code for a token that is not good. */
-const UNAUTHORIZED = 4501;
-/** The close code after which to stay away for longer. */
-const RATE_LIMITED = 4008;
-const RATE_LIMITED_MS = 10_000;
 /** Before a token is asked for again that did not come in time for one that expires, and as much again at random. */
 const REFRESH_MS = 8000;
 /** What is asked again as long as the server cannot answer. */
@@ -252,8 +247,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     };
     opened.onmessage = receive;
     opened.onclose = ({ code, reason }) => {
-      const [name, terminal] = judge(code, reason);
-      lost(name, reason, terminal, code === RATE_LIMITED ? RATE_LIMITED_MS : 0, code);
+      lost(...judge(code, reason), code);
     };
     opened.onerror = NOTHING;
   };
@@ -296,7 +290,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
    */
   const lost = (code, message, terminal, pauseMs = 0, closeCode) => {
     // A token comes from the app in place of one that was refused, at once; but not again and again.
-    const replace = (code === 'unauthorized' || closeCode === UNAUTHORIZED) && need !== 'rejected';
+    const replace = code === 'unauthorized' && need !== 'rejected';
     const reason = { code, message, closeCode };
     if (terminal && !replace) return end('failed', reason, new ChatError(code, message));
     if (replace) need = 'rejected';

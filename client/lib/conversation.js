@@ -123,8 +123,15 @@ export class Conversation {
    * @returns {Promise<Message>} When the server has stored it. Rejects when it never will; nobody has to look at that.
    */
   send(content, { replyTo } = {}) {
+    const { now, randomId, send, user } = this.#core;
+    const { id: senderId = '', name: senderName = '' } = user() ?? {};
     this.#typingOver();
-    return this.#core.write({ conversationId: this.id, content, replyTo });
+    return send({
+      conversationId: this.id,
+      clientMessageId: randomId(),
+      createdAt: new Date(now()).toISOString(),
+      ...{ senderId, senderName, content, replyTo },
+    });
   }
 
   /** Sends a failed one again, with the same id. @param {string} clientMessageId @returns {Promise<Message>} */
@@ -267,8 +274,8 @@ export class Conversation {
     if (type === 'conversation_activity') this._upsert({ ...this, .../** @type {Summary} */ (payload) });
     // The rest is about open ones; what comes late of one that was closed comes again when it is opened.
     else if (!this.#wanted) return;
-    else if (type === 'typing_started') this.#lease(userId, expiresInMs);
-    else if (type === 'typing_stopped') this.#lease(userId);
+    // Without a time it is `typing_stopped`.
+    else if (/^typing_/.test(type)) this.#lease(userId, expiresInMs);
     else if (type === 'message_read') {
       this._member(userId, (member) => ({ readSeq: Math.max(seq, member.readSeq) }));
       // On another device, or answered already.

@@ -20,14 +20,15 @@ test('pauses double from half a second to twenty, and are anything below', () =>
 });
 
 test('a close code from 4500 on, or of a broken protocol, ends it; others do not', () => {
-  for (const code of [1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4999]) assert.ok(judge(code, '')[1], String(code));
+  for (const code of [1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4999]) assert.ok(judge(code, '')[2], String(code));
   for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 3000, 4000, 4001, 4002, 4003, 4008, 4100]) {
-    assert.ok(!judge(code, '')[1], String(code));
+    assert.ok(!judge(code, '')[2], String(code));
   }
-  assert.deepEqual(judge(4003, 'slow_consumer'), ['slow_consumer', false]);
-  assert.deepEqual(judge(1006, ''), ['network', false]);
-  assert.deepEqual(judge(1009, 'message_too_big'), ['protocol', true]);
-  assert.deepEqual(judge(4999, ''), ['closed', true]);
+  assert.deepEqual(judge(4003, 'slow_consumer'), ['slow_consumer', 'slow_consumer', false, 0]);
+  assert.deepEqual(judge(1006, ''), ['network', '', false, 0]);
+  assert.deepEqual(judge(1009, 'message_too_big'), ['protocol', 'message_too_big', true, 0]);
+  assert.deepEqual(judge(4999, ''), ['closed', '', true, 0]);
+  assert.deepEqual(judge(4008, 'rate_limited'), ['rate_limited', 'rate_limited', false, 10_000]);
 });
 
 test('a wait that is too long for a timer is cut', () => {
