@@ -239,10 +239,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       plan(CONNECT_MS, late);
       login(token, (error, reply) => {
         if (reply) ready(reply);
-        else if (error) {
-          const { retryable, message, retryAfterMs } = error;
-          lost(retryable ? 'network' : 'unauthorized', message, !retryable, retryAfterMs);
-        }
+        else if (error) lost(error.retryable ? 'network' : 'unauthorized', error.message, !error.retryable, error.retryAfterMs);
       });
     };
     opened.onmessage = receive;
@@ -371,8 +368,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         } catch {
           // Not allowed here: then the page's timers must do.
         }
-        failures = 0;
-        notBefore = 0;
+        failures = notBefore = 0;
         need = 'connect';
         attempt();
       }

@@ -123,14 +123,15 @@ export class Conversation {
    * @returns {Promise<Message>} When the server has stored it. Rejects when it never will; nobody has to look at that.
    */
   send(content, { replyTo } = {}) {
-    const { now, randomId, send, user } = this.#core;
-    const { id: senderId = '', name: senderName = '' } = user() ?? {};
     this.#typingOver();
-    return send({
+    return this.#core.send({
       conversationId: this.id,
-      clientMessageId: randomId(),
-      createdAt: new Date(now()).toISOString(),
-      ...{ senderId, senderName, content, replyTo },
+      clientMessageId: this.#core.randomId(),
+      createdAt: new Date(this.#core.now()).toISOString(),
+      senderId: this.#core.self() ?? '',
+      senderName: this.#core.user()?.name ?? '',
+      content,
+      replyTo,
     });
   }
 
@@ -185,7 +186,7 @@ export class Conversation {
   async markRead(seq = this.head) {
     this.#mark = Math.max(this.#mark, seq);
     if (this.#mark > this.readSeq) {
-      this.#set({ unreadCount: this.#unreadAfter(this.#mark) ?? this.unreadCount });
+      this.#read(0);
       await (this.#marking ??= this.#tellMark().finally(() => (this.#marking = null)));
     }
   }
@@ -196,14 +197,17 @@ export class Conversation {
       const { seq, unreadCount } = await this.#ask('mark_read', { seq: mark });
       if (mark === this.#mark) this.#mark = seq;
       // What came meanwhile is in the log, but perhaps not in the answer.
-      this.#set({ readSeq: Math.max(seq, this.readSeq), unreadCount: this.#unreadAfter(this.#mark) ?? unreadCount });
+      this.#read(seq, unreadCount);
     }
   }
 
-  /** @param {number} mark @returns {number | undefined} */
-  #unreadAfter(mark) {
-    if (mark >= this.head) return 0;
-    return this.state === 'open' ? this.#log.unreadAfter(mark, this.#core.self()) : undefined;
+  /** Read up to there. @param {number} seq @param {number} [unreadCount] Where the log does not tell. */
+  #read(seq, unreadCount = this.unreadCount) {
+    const readSeq = Math.max(seq, this.readSeq);
+    const mark = Math.max(this.#mark, readSeq);
+    if (mark >= this.head) unreadCount = 0;
+    else if (this.state === 'open') unreadCount = this.#log.unreadAfter(mark, this.#core.self()) ?? unreadCount;
+    this.#set({ readSeq, unreadCount });
   }
 
   /** Ends the membership of a group. @returns {Promise<void>} */
@@ -260,7 +264,7 @@ export class Conversation {
     for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
     this._upsert(conversation);
     // A head that is behind what is known is so because of one's own messages, which do not count.
-    this.#set({ unreadCount: this.#unreadAfter(Math.max(this.#mark, this.readSeq)) ?? conversation.unreadCount });
+    this.#read(0, conversation.unreadCount);
   }
 
   /** @param {Message} message Perhaps one's own. */
@@ -279,9 +283,7 @@ export class Conversation {
     else if (type === 'message_read') {
       this._member(userId, (member) => ({ readSeq: Math.max(seq, member.readSeq) }));
       // On another device, or answered already.
-      if (userId === this.#core.self() && seq > this.readSeq) {
-        this.#set({ readSeq: seq, unreadCount: this.#unreadAfter(seq) ?? this.unreadCount });
-      }
+      if (userId === this.#core.self()) this.#read(seq);
     } else {
       this.#logged(/** @type {LogEvent} */ (/** @type {unknown} */ ({ type, payload })));
       if (this.#log.gap()) this._join();
