@@ -1,6 +1,6 @@
 /** The client: conversations and messages on a connection. */
 
-/** @import { AuthReply, ClientEvents, Entry, Limits, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
+/** @import { ClientEvents, Entry, Limits, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
 /** @import { Connection } from './connection.js' */
 /** @import { Outbox } from './outbox.js' */
 /** @import { Timing } from './timing.js' */
@@ -64,7 +64,17 @@ export class ChatClient {
     const joins = Array(JOINED_AT_ONCE).fill(Promise.resolve());
     const connection = createConnection(options, timing, {
       state: (status) => this.#emit('state', Object.assign(this, status) && status),
-      ready: (reply) => this.#ready(reply),
+      // Connected: everything is to be as it was.
+      ready: ({ user, epoch, limits }) => {
+        if (this.user && this.user.id !== user.id) throw new Error('another user');
+        Object.assign(this, { user, limits });
+        if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
+        this.#epoch = epoch;
+        this.#core.adopt(user.id);
+        this.#reload();
+        for (const conversation of this.#all) conversation._up();
+        this.#core.pump();
+      },
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
       event: (type, payload) => this.#event(type, payload),
       error: (error) => this.#emit('error', error),
@@ -93,10 +103,11 @@ export class ChatClient {
 
   /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
   get list() {
-    return (this.#list ??= this.#sorted().filter(({ kind, state }) => kind && state !== 'left'));
+    return (this.#list ??= this.#all.filter(({ kind, state }) => kind && state !== 'left'));
   }
 
-  #sorted() {
+  /** Latest activity first. */
+  get #all() {
     return [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
   }
 
@@ -201,7 +212,7 @@ export class ChatClient {
 
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
   status(userId) {
-    const open = [...this.#conversations.values()].filter(({ state }) => state === 'open');
+    const open = this.#all.filter(({ state }) => state === 'open');
     return open.flatMap(({ members }) => members).find((member) => member.userId === userId);
   }
 
@@ -219,18 +230,6 @@ export class ChatClient {
     const conversation = this.conversation(summary.id);
     conversation._upsert(summary);
     return conversation;
-  }
-
-  /** Connected: everything is to be as it was. @param {AuthReply} reply */
-  #ready({ user, epoch, limits }) {
-    if (this.user && this.user.id !== user.id) throw new Error('another user');
-    Object.assign(this, { user, limits });
-    if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
-    this.#epoch = epoch;
-    this.#core.adopt(user.id);
-    this.#reload();
-    for (const conversation of this.#sorted()) conversation._up();
-    this.#core.pump();
   }
 
   /** @param {string} type @param {Payload} payload */

@@ -11,7 +11,7 @@ import { defer, NOTHING } from './defer.js';
 import { ChatError, passing } from './error.js';
 import { pauseAfter } from './timing.js';
 
-/** For a socket to open, and again for the answer to `auth`. */
+/** For a socket to open and `auth` to be answered. */
 const CONNECT_MS = 10_000;
 /** For the app to come up with a token. */
 const TOKEN_MS = 15_000;
@@ -135,7 +135,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     const go = () => {
       timer = after(ANSWER_MS, () => done(passing('TIMEOUT')));
       // The server would close the connection for it, and for good.
-      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID', 'too long'));
+      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID'));
       else socket?.send(text);
     };
     /** @type {Settle<Payload>} */
@@ -229,14 +229,11 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** Throws where the URL is none. @param {string} token */
   const open = (token) => {
-    const url = new URL(options.url, window?.location?.href);
-    url.protocol = url.protocol.replace('http', 'ws');
-    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url.href);
+    const url = `${new URL(options.url, window?.location?.href)}`.replace(/^http/, 'ws');
+    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url);
     socket = opened;
-    const late = () => lost('network', 'late');
-    plan(CONNECT_MS, late);
+    plan(CONNECT_MS, () => lost('network', 'late'));
     opened.onopen = () => {
-      plan(CONNECT_MS, late);
       login(token, (error, reply) => {
         if (reply) ready(reply);
         else if (error) lost(error.retryable ? 'network' : 'unauthorized', error.message, !error.retryable, error.retryAfterMs);
@@ -288,8 +285,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   const lost = (code, message, terminal, pauseMs = 0, closeCode) => {
     // A token comes from the app in place of one that was refused, at once; but not again and again.
     const replace = code === 'unauthorized' && need !== 'rejected';
-    const reason = { code, message, closeCode };
-    if (terminal && !replace) return end('failed', reason, new ChatError(code, message));
+    if (terminal && !replace) return end('failed', { code, message, closeCode }, new ChatError(code, message));
     if (replace) need = 'rejected';
     else if (need === 'connect') need = 'reconnect';
     if (readyAt && now() - readyAt >= STEADY_MS) failures = 0;
@@ -297,7 +293,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     const wait = replace ? 0 : Math.max(pauseAfter(failures++, random), notBefore - now());
     drop();
     plan(wait, attempt);
-    enter('reconnecting', reason, now() + wait);
+    enter('reconnecting', { code, message, closeCode }, now() + wait);
   };
 
   /** @param {'closed' | 'failed'} state @param {Reason} reason @param {ChatError} error */
@@ -361,7 +357,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         running = mine;
         stop = new AbortController();
         window?.addEventListener('online', wake, stop);
-        document?.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' || wake(), stop);
+        document?.addEventListener('visibilitychange', () => document.hidden || wake(), stop);
         try {
           // While the page is hidden its timers are slow, but not those of a worker.
           if (document) (ticker = (environment?.ticker ?? startTicker)()).onmessage = () => now() >= stepAt && due();

@@ -294,20 +294,19 @@ export class Conversation {
   #logged(event) {
     if (!this.#log.apply(event)) return;
     const { type, payload } = event;
-    const { seq } = payload;
     this._refresh();
     if (type === 'message_created') {
       this.#lease(payload.senderId);
       this.#stored(payload);
-      this.#set({ head: seq, lastMessage: payload, unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
+      this.#set({ head: payload.seq, lastMessage: payload, unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
       this.#core.message(this, entryOf(payload));
     } else {
       const { userId, name } = payload;
       const members = this.members.filter((member) => member.userId !== userId);
       const joined = type === 'member_joined';
-      if (joined) members.push({ userId, name, role: 'member', online: true, readSeq: seq });
+      if (joined) members.push({ userId, name, role: 'member', online: true, readSeq: payload.seq });
       this.#lease(userId);
-      this.#set({ head: seq, members, memberCount: this.memberCount + (joined ? 1 : -1) });
+      this.#set({ head: payload.seq, members, memberCount: this.memberCount + (joined ? 1 : -1) });
       // Unless it is told of the past.
       if (!joined && userId === this.#core.self() && !this.#joining) this._still('left');
     }
@@ -321,10 +320,9 @@ export class Conversation {
 
   /** Somebody types, for so long unless more is heard of it, or no longer. @param {string} userId @param {number} [ms] */
   #lease(userId, ms) {
-    const { after, cancel } = this.#core;
-    cancel(this.#leases.get(userId));
+    this.#core.cancel(this.#leases.get(userId));
     if (!ms && !this.#leases.delete(userId)) return;
-    if (ms && userId !== this.#core.self()) this.#leases.set(userId, after(ms, () => this.#lease(userId)));
+    if (ms && userId !== this.#core.self()) this.#leases.set(userId, this.#core.after(ms, () => this.#lease(userId)));
     this.#set({ typists: [...this.#leases.keys()] });
   }
 
@@ -344,9 +342,8 @@ export class Conversation {
   _refresh(message) {
     this.#messages = null;
     if (message) {
-      const { seq } = message;
       this.#log.acknowledge(message);
-      if (seq > this.head) this.#set({ head: seq, lastMessage: message });
+      if (message.seq > this.head) this.#set({ head: message.seq, lastMessage: message });
     }
     this.#core.changed(this);
   }

@@ -32,7 +32,8 @@ export function createLog() {
   /** @param {number} to */
   const advance = (to) => {
     seq = to;
-    ahead = ahead.filter((entry) => entry.seq > to);
+    // Of a conversation that is not open nothing comes that would take them over, so these are bounded too.
+    ahead = ahead.filter((entry) => entry.seq > to).slice(-MOST);
     if (entries.length > MOST) {
       entries = entries.slice(-MOST);
       hasOlder = true;
@@ -97,9 +98,8 @@ export function createLog() {
      * @param {Message} message
      */
     acknowledge(message) {
-      if (message.seq <= seq || ahead.some((entry) => entry.seq === message.seq)) return;
-      // Of a conversation that is not open nothing comes that would take them over, so these are bounded too.
-      ahead = [...ahead, entryOf(message)].sort((a, b) => a.seq - b.seq).slice(-MOST);
+      ahead = [...ahead.filter((entry) => entry.seq !== message.seq), entryOf(message)].sort((a, b) => a.seq - b.seq);
+      advance(seq);
     },
 
     /**
