@@ -27,8 +27,8 @@ const JOINED_AT_ONCE = 4;
 
 /** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
 
-/** 128 bits at random. `randomUUID` would want a secure context. */
-const anyId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+/** Unlike all others of one user: no more is needed. `randomUUID` would want a secure context. */
+const anyId = () => `${Date.now()}-${Math.random()}`;
 
 export class ChatClient {
   /** @readonly @type {State} */
@@ -179,7 +179,7 @@ export class ChatClient {
 
   /** The newest page again: something may have been missed. */
   #reload() {
-    if (this.#cursor !== undefined) this.#reloading ??= this.#load({}).catch(NOTHING).finally(() => (this.#reloading = null));
+    if (this.#cursor !== undefined) this.#reloading ??= this.#load({}).finally(() => (this.#reloading = null)).catch(NOTHING);
   }
 
   /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */

@@ -164,9 +164,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       if (type === 'error') (done ?? on.error)(new ChatError(payload.code, payload.message, payload));
       else if (requestId) done?.(null, payload);
       else if (payload.status === 'token_expiring') refresh('expiring');
-      else if (payload.status === 'draining') {
+      else if (payload.reconnectAfterMs) {
         notBefore = now() + payload.reconnectAfterMs;
-        // It reads nothing more.
+        // It is draining: it reads nothing more.
         usable = false;
       } else if (readyAt) on.event(type, payload);
     } catch (error) {
@@ -219,9 +219,10 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     enter(need === 'connect' ? 'connecting' : 'reconnecting', status.reason);
     try {
       const token = await fetchToken(need);
-      if (mine !== attempts) return;
-      code = 'INVALID';
-      open(token);
+      if (mine === attempts) {
+        code = 'INVALID';
+        open(token);
+      }
     } catch (error) {
       if (mine === attempts) lost(code, `${error}`, code === 'INVALID');
     }

@@ -314,8 +314,8 @@ export class Conversation {
 
   /** @internal @param {string} userId @param {(member: Member) => Partial<Member>} change */
   _member(userId, change) {
-    const { members } = this;
-    if (members.some((member) => member.userId === userId)) this.#set({ members: members.map((member) => (member.userId === userId ? { ...member, ...change(member) } : member)) });
+    const known = this.members.find((member) => member.userId === userId);
+    if (known) this.#set({ members: this.members.map((member) => (member === known ? { ...member, ...change(member) } : member)) });
   }
 
   /** Somebody types, for so long unless more is heard of it, or no longer. @param {string} userId @param {number} [ms] */
@@ -369,7 +369,7 @@ export class Conversation {
   _still(state, error = new ChatError('CLOSED')) {
     const joining = this.#joining;
     this.#joining = null;
-    this.#wanted &&= state === 'opening';
+    this.#wanted = state === 'opening';
     this.#typingOver();
     this.#leases.forEach(this.#core.cancel);
     this.#leases.clear();

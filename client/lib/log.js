@@ -84,12 +84,10 @@ export function createLog() {
     apply(event) {
       const entry = entryOfEvent(event);
       if (entry.seq > seen) seen = entry.seq;
-      const next = !!epoch && entry.seq === seq + 1;
-      if (next) {
-        entries.push(entry);
-        advance(entry.seq);
-      }
-      return next;
+      if (!epoch || entry.seq !== seq + 1) return false;
+      entries.push(entry);
+      advance(entry.seq);
+      return true;
     },
 
     /**

@@ -77,8 +77,8 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
         if (reply) {
           changed(conversationId, reply.message);
           stored(reply.message);
-        } else if (error && !error.retryable && items.includes(item)) {
-          item.entry = { ...item.entry, status: 'failed', error };
+        } else if (!error?.retryable && items.includes(item)) {
+          item.entry = { ...item.entry, status: 'failed', error: /** @type {ChatError} */ (error) };
           keep(item);
           item.reject(error);
         }
