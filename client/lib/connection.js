@@ -230,8 +230,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** Throws where the URL is none. @param {string} token */
   const open = (token) => {
-    const url = `${new URL(options.url, window?.location?.href)}`.replace(/^http/, 'ws');
-    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url);
+    const { href } = new URL(options.url, window?.location?.href);
+    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(href.replace('http', 'ws'));
     socket = opened;
     plan(CONNECT_MS, () => lost('network', 'late'));
     opened.onopen = () => {
