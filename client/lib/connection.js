@@ -135,7 +135,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     const go = () => {
       timer = after(ANSWER_MS, () => done(passing('TIMEOUT')));
       // The server would close the connection for it, and for good.
-      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID'));
+      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID', 'too long'));
       else socket?.send(text);
     };
     /** @type {Settle<Payload>} */
@@ -164,9 +164,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       if (type === 'error') (done ?? on.error)(new ChatError(payload.code, payload.message, payload));
       else if (requestId) done?.(null, payload);
       else if (payload.status === 'token_expiring') refresh('expiring');
-      else if (payload.reconnectAfterMs) {
+      else if (payload.status === 'draining') {
         notBefore = now() + payload.reconnectAfterMs;
-        // It is draining: it reads nothing more.
+        // It reads nothing more.
         usable = false;
       } else if (readyAt) on.event(type, payload);
     } catch (error) {
