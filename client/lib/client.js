@@ -1,6 +1,6 @@
 /** The client: conversations and messages on a connection. */
 
-/** @import { AuthReply, ClientEvents, Entry, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
+/** @import { ClientEvents, Entry, Limits, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
 /** @import { Connection } from './connection.js' */
 /** @import { Outbox } from './outbox.js' */
 /** @import { Timing } from './timing.js' */
@@ -16,8 +16,9 @@ const JOINED_AT_ONCE = 4;
  * What conversations need of their client.
  *
  * @typedef {Timing & Connection & Outbox & {
+ *   randomId: () => string,
+ *   user: () => User | null,
  *   self: () => string | undefined,
- *   write: (draft: { conversationId: string, content: string, replyTo?: string }) => Promise<Message>,
  *   inTurn: (join: () => Promise<unknown>) => Promise<unknown>,
  *   changed: (conversation: Conversation) => void,
  *   message: (conversation: Conversation, message: LogMessage) => void,
@@ -26,8 +27,8 @@ const JOINED_AT_ONCE = 4;
 
 /** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
 
-/** 128 bits at random. `randomUUID` would want a secure context. */
-const anyId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+/** Unlike all others of one user: no more is needed. `randomUUID` would want a secure context. */
+const anyId = () => `${Date.now()}-${Math.random()}`;
 
 export class ChatClient {
   /** @readonly @type {State} */
@@ -38,6 +39,8 @@ export class ChatClient {
   retryAt = null;
   /** @readonly @type {User | null} Oneself, known from the first login on. */
   user = null;
+  /** @readonly @type {Limits | null} What the server told of its own. */
+  limits = null;
 
   /** @type {Core} */
   #core;
@@ -48,7 +51,8 @@ export class ChatClient {
   #list = null;
   /** Where the next page begins; `undefined`: nothing was loaded; `null`: there is none. @type {string | null | undefined} */
   #cursor;
-  #loading = false;
+  /** @type {Promise<unknown> | null} */
+  #reloading = null;
   /** @type {Set<[event: string, listener: (payload: unknown) => void]>} */
   #listeners = new Set();
   #changing = false;
@@ -57,13 +61,20 @@ export class ChatClient {
   constructor(options) {
     const timing = createTiming(options);
     /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
-    const joins = Array(JOINED_AT_ONCE).fill(null);
+    const joins = Array(JOINED_AT_ONCE).fill(Promise.resolve());
     const connection = createConnection(options, timing, {
-      state: (status) => {
-        Object.assign(this, status);
-        this.#emit('state', status);
+      state: (status) => this.#emit('state', Object.assign(this, status) && status),
+      // Connected: everything is to be as it was.
+      ready: ({ user, epoch, limits }) => {
+        if (this.user && this.user.id !== user.id) throw new Error('another user');
+        Object.assign(this, { user, limits });
+        if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
+        this.#epoch = epoch;
+        this.#core.adopt(user.id);
+        this.#reload();
+        for (const conversation of this.#all) conversation._up();
+        this.#core.pump();
       },
-      ready: (reply) => this.#ready(reply),
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
       event: (type, payload) => this.#event(type, payload),
       error: (error) => this.#emit('error', error),
@@ -72,24 +83,12 @@ export class ChatClient {
       ...timing,
       ...connection,
       ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._refresh(message)),
+      randomId: options.randomId ?? anyId,
+      user: () => this.user,
       self: () => this.user?.id,
-      write: (draft) =>
-        this.#core.send({
-          kind: 'message',
-          status: 'pending',
-          clientMessageId: (options.randomId ?? anyId)(),
-          createdAt: new Date(timing.now()).toISOString(),
-          senderId: this.user?.id ?? '',
-          senderName: this.user?.name ?? '',
-          ...draft,
-        }),
-      inTurn: async (join) => {
+      inTurn: (join) => {
         // The answers are long, so that a server takes only so many; and it takes only so many in a second.
-        const before = joins.shift();
-        const mine = (async () => {
-          await before;
-          return join();
-        })();
+        const mine = /** @type {Promise<unknown>} */ (joins.shift()).then(join);
         joins.push(mine.catch(NOTHING));
         return mine;
       },
@@ -102,22 +101,18 @@ export class ChatClient {
     };
   }
 
-  /** What the server told of its own. */
-  get limits() {
-    return this.user && this.#core.limits();
-  }
-
   /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
   get list() {
-    return (this.#list ??= this.#sorted().filter(({ kind, state }) => kind && state !== 'left'));
+    return (this.#list ??= this.#all.filter(({ kind, state }) => kind && state !== 'left'));
   }
 
-  #sorted() {
+  /** Latest activity first. */
+  get #all() {
     return [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
   }
 
   get hasMoreConversations() {
-    return Boolean(this.#cursor);
+    return !!this.#cursor;
   }
 
   /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
@@ -166,26 +161,25 @@ export class ChatClient {
    * @returns {Promise<readonly Conversation[]>} `list`
    */
   async conversations({ limit, more } = {}) {
-    if (!more || this.#cursor !== null) {
-      const cursor = (more && this.#cursor) || undefined;
+    const cursor = more ? this.#cursor : undefined;
+    if (cursor !== null) {
       this.#cursor ??= null;
-      this.#page(await this.#core.ask('load_conversations', { limit, cursor }));
+      await this.#load({ limit, cursor });
     }
     return this.list;
   }
 
-  /** @param {Replies['load_conversations']} page */
-  #page({ conversations, nextCursor }) {
-    for (const summary of conversations) this.#know(summary);
-    this.#cursor = nextCursor ?? null;
+  /** @param {Payload} page */
+  #load(page) {
+    return this.#core.ask('load_conversations', page, ({ conversations, nextCursor }) => {
+      for (const summary of conversations) this.#know(summary);
+      this.#cursor = nextCursor ?? null;
+    });
   }
 
   /** The newest page again: something may have been missed. */
-  async #reload() {
-    if (this.#cursor === undefined || this.#loading) return;
-    this.#loading = true;
-    await this.#core.ask('load_conversations', {}, (page) => this.#page(page)).catch(NOTHING);
-    this.#loading = false;
+  #reload() {
+    if (this.#cursor !== undefined) this.#reloading ??= this.#load({}).finally(() => (this.#reloading = null)).catch(NOTHING);
   }
 
   /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
@@ -218,10 +212,8 @@ export class ChatClient {
 
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
   status(userId) {
-    for (const { state, members } of this.#conversations.values()) {
-      const member = state === 'open' && members.find((one) => one.userId === userId);
-      if (member) return member;
-    }
+    const open = this.#all.filter(({ state }) => state === 'open');
+    return open.flatMap(({ members }) => members).find((member) => member.userId === userId);
   }
 
   /**
@@ -238,18 +230,6 @@ export class ChatClient {
     const conversation = this.conversation(summary.id);
     conversation._upsert(summary);
     return conversation;
-  }
-
-  /** Connected: everything is to be as it was. @param {AuthReply} reply */
-  #ready({ user, epoch }) {
-    if (this.user && this.user.id !== user.id) throw new Error('another user');
-    Object.assign(this, { user });
-    if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
-    this.#epoch = epoch;
-    this.#core.adopt(user.id);
-    this.#reload();
-    for (const conversation of this.#sorted()) conversation._up();
-    this.#core.pump();
   }
 
   /** @param {string} type @param {Payload} payload */
@@ -274,30 +254,12 @@ export class ChatClient {
    * @param {ClientEvents[E]} payload
    */
   #emit(event, payload) {
-    this.#call(event, payload);
-    if (this.#changing) return;
-    this.#changing = true;
-    queueMicrotask(() => {
-      this.#changing = false;
-      this.#call('change', undefined);
-    });
-  }
-
-  /**
-   * @template {keyof ClientEvents} E
-   * @param {E} event
-   * @param {ClientEvents[E]} payload
-   */
-  #call(event, payload) {
+    const first = event !== 'change' && !this.#changing;
+    this.#changing = event !== 'change';
+    if (first) queueMicrotask(() => this.#emit('change', undefined));
     for (const [wanted, listener] of this.#listeners) {
-      try {
-        if (wanted === event) listener(payload);
-      } catch (error) {
-        // The app's own fault: it is told, and the client goes on.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      // What it throws is the app's own fault: a rejection that nobody handles tells it, and the client goes on.
+      if (wanted === event) (async () => listener(payload))();
     }
   }
 }

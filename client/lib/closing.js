@@ -1,15 +1,20 @@
 /** What a close code means for the client: the table of PROTOCOL.md §7, pure. */
 
-/** Frames that the server would refuse again. */
-const BROKEN = [1002, 1003, 1007, 1008, 1009];
+/** Frames that the server would refuse again, and what it says from 4500 on. */
+const TERMINAL = /^(100[23789]|4[5-9])/;
+
+/** The close code after which to stay away for longer. */
+const RATE_LIMITED = 4008;
+const RATE_LIMITED_MS = 10_000;
 
 /**
  * @param {number} closeCode
  * @param {string} reason The server's word for its own codes.
- * @returns {[code: string, terminal: boolean]} `terminal`: the same would happen again, so never come back by oneself.
+ * @returns {[code: string, message: string, terminal: boolean, pauseMs: number]} `terminal`: the same would happen again, so never
+ *   come back by oneself.
  */
 export function judge(closeCode, reason) {
-  const broken = BROKEN.includes(closeCode);
-  const terminal = broken || closeCode >= 4500;
-  return [(closeCode >= 4000 && reason) || (broken ? 'protocol' : terminal ? 'closed' : 'network'), terminal];
+  const terminal = TERMINAL.test(`${closeCode}`);
+  const own = closeCode >= 4000;
+  return [(own && reason) || (!terminal ? 'network' : own ? 'closed' : 'protocol'), reason, terminal, closeCode === RATE_LIMITED ? RATE_LIMITED_MS : 0];
 }

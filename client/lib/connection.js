@@ -3,15 +3,15 @@
  * one place that changes the client's state.
  */
 
-/** @import { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, Socket, State, Ticker } from './types.js' */
+/** @import { AuthReply, Environment, Limits, Options, Payload, Reason, Replies, Socket, State, Ticker, TokenAsk } from './types.js' */
 /** @import { Deferred } from './defer.js' */
 /** @import { Timing } from './timing.js' */
 import { judge } from './closing.js';
 import { defer, NOTHING } from './defer.js';
 import { ChatError, passing } from './error.js';
-import { createBackoff } from './timing.js';
+import { pauseAfter } from './timing.js';
 
-/** For a socket to open, and again for the answer to `auth`. */
+/** For a socket to open and `auth` to be answered. */
 const CONNECT_MS = 10_000;
 /** For the app to come up with a token. */
 const TOKEN_MS = 15_000;
@@ -21,11 +21,6 @@ const ANSWER_MS = 30_000;
 const STEADY_MS = 5000;
 /** Between attempts that `online` or coming into view cause. */
 const WAKE_MS = 1000;
-/** The close code for a token that is not good. */
-const UNAUTHORIZED = 4501;
-/** The close code after which to stay away for longer. */
-const RATE_LIMITED = 4008;
-const RATE_LIMITED_MS = 10_000;
 /** Before a token is asked for again that did not come in time for one that expires, and as much again at random. */
 const REFRESH_MS = 8000;
 /** What is asked again as long as the server cannot answer. */
@@ -62,18 +57,19 @@ const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { 
  * @param {Handlers} on
  */
 export function createConnection(options, { now, after, cancel, random }, on) {
-  const { window, document, ticker: start = startTicker } =
-    options.environment ?? /** @type {Environment} */ ({ window: globalThis.window, document: globalThis.document });
-  const backoff = createBackoff(random);
+  const { environment } = options;
+  const { window, document } = /** @type {Environment} */ (environment ?? globalThis);
+  /** In a row, for the pause. */
+  let failures = 0;
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
-  /** @type {Deferred | null} */
+  /** @type {Deferred<void> | null} */
   let running = null;
   /** Of the listeners. */
   let stop = new AbortController();
   /** @type {Socket | null} */
   let socket = null;
-  let limits = /** @type {Limits} */ ({ maxMessageBytes: 8192 });
+  let limits = /** @type {Limits} */ ({});
   /** @type {Status} */
   let status = { state: 'idle', reason: null, retryAt: null };
   /** Counts attempts and their ends: what an older one waited for does not matter any more. */
@@ -92,10 +88,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   let stepTimer;
   /** @type {Ticker | null} */
   let ticker = null;
-  /** Nothing has failed yet, and nothing has succeeded. */
-  let first = true;
-  /** The last token was refused. */
-  let rejected = false;
+  /** Why the next token is needed: nothing has failed yet, nor succeeded; something has; the last token was refused. */
+  let need = /** @type {TokenAsk['reason']} */ ('connect');
   /** @type {Promise<string> | null} */
   let asking = null;
   let asked = new AbortController();
@@ -107,19 +101,21 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** @param {number} ms @param {() => void} run */
   const plan = (ms, run) => {
-    cancel(stepTimer);
+    halt();
     stepAt = now() + ms;
-    step = () => {
-      halt();
-      run();
-    };
-    stepTimer = after(ms, step);
+    step = run;
+    stepTimer = after(ms, due);
     ticker?.postMessage(ms);
   };
 
   const halt = () => {
     cancel(stepTimer);
     stepAt = Infinity;
+  };
+
+  const due = () => {
+    halt();
+    step();
   };
 
   /**
@@ -156,8 +152,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     return done;
   };
 
-  /** @param {unknown} data */
-  const receive = (data) => {
+  /** @param {{ data: unknown }} event */
+  const receive = ({ data }) => {
     // Whatever comes is a sign of life. To plan anew each time would be too much.
     if (readyAt && stepAt - now() < limits.pingIntervalMs * 0.9) quiet();
     /** @type {Settle<Payload> | undefined} */
@@ -182,15 +178,15 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   /**
    * A token from the app, which is asked one question at a time.
    *
-   * @param {'connect' | 'reconnect' | 'expiring' | 'rejected'} reason
+   * @param {TokenAsk['reason']} reason
    */
-  const need = (reason) => {
+  const fetchToken = (reason) => {
     const ask = async () => {
       const { signal } = (asked = new AbortController());
       try {
-        const given = await options.getToken({ reason, signal });
-        if (typeof given === 'string' && given) return given;
-        throw new TypeError('no token');
+        // What is no text, or has nothing in it, fails here.
+        const [token] = /** @type {RegExpMatchArray} */ ((await options.getToken({ reason, signal })).match(/\S+/));
+        return /** @type {string} */ (token);
       } finally {
         if (!signal.aborted) asking = null;
       }
@@ -204,58 +200,49 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     asking = null;
   };
 
-  /** @param {string} token @param {(error: ChatError | null, reply?: AuthReply) => void} settle */
+  /** @param {string} token @param {Settle<AuthReply>} settle Not called once the connection is over. */
   const login = (token, settle) => {
+    const mine = attempts;
     call('auth', { token }, (error, reply) => {
-      if (error?.code !== 'DISCONNECTED') settle(error, reply);
+      if (mine === attempts) settle(error, reply);
     });
   };
 
   const attempt = async () => {
     const mine = ++attempts;
+    let code = 'token';
     attemptAt = now();
     plan(TOKEN_MS, () => {
       forget();
       lost('token', 'late');
     });
-    enter(first ? 'connecting' : 'reconnecting', status.reason);
+    enter(need === 'connect' ? 'connecting' : 'reconnecting', status.reason);
     try {
-      const token = await need(rejected ? 'rejected' : first ? 'connect' : 'reconnect');
-      if (mine === attempts) open(token);
+      const token = await fetchToken(need);
+      if (mine === attempts) {
+        code = 'INVALID';
+        open(token);
+      }
     } catch (error) {
-      if (mine === attempts) lost('token', `${error}`);
+      if (mine === attempts) lost(code, `${error}`, code === 'INVALID');
     }
   };
 
-  /** @param {string} token */
+  /** Throws where the URL is none. @param {string} token */
   const open = (token) => {
-    /** @type {Socket} */
-    let opened;
-    try {
-      const url = new URL(options.url, window?.location?.href);
-      url.protocol = url.protocol.replace('http', 'ws');
-      opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(url.href);
-    } catch (error) {
-      lost('INVALID', `${error}`, undefined, 0, true);
-      return;
-    }
+    const { href } = new URL(options.url, window?.location?.href);
+    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(href.replace('http', 'ws'));
     socket = opened;
-    const late = () => lost('network', 'late');
-    plan(CONNECT_MS, late);
+    plan(CONNECT_MS, () => lost('network', 'late'));
     opened.onopen = () => {
-      plan(CONNECT_MS, late);
       login(token, (error, reply) => {
         if (reply) ready(reply);
-        else if (error) {
-          const { retryable, message, retryAfterMs } = error;
-          lost(retryable ? 'network' : 'unauthorized', message, undefined, retryAfterMs, !retryable);
-        }
+        else if (error) lost(error.retryable ? 'network' : 'unauthorized', error.message, !error.retryable, error.retryAfterMs);
       });
     };
-    opened.onmessage = ({ data }) => receive(data);
+    opened.onmessage = receive;
     opened.onclose = ({ code, reason }) => {
-      const [name, terminal] = judge(code, reason);
-      lost(name, reason, code, code === RATE_LIMITED ? RATE_LIMITED_MS : 0, terminal);
+      lost(...judge(code, reason), code);
     };
     opened.onerror = NOTHING;
   };
@@ -267,7 +254,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     readyAt = now();
     quiet();
     on.ready(reply);
-    first = rejected = false;
+    need = 'reconnect';
     enter('connected');
     running?.resolve();
   };
@@ -278,7 +265,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     forget();
     cancel(refreshing);
     refreshing = after(REFRESH_MS * (1 + random()), () => refresh(reason));
-    need(reason).then((token) => {
+    fetchToken(reason).then((token) => {
       if (mine !== attempts) return;
       login(token, (error) => {
         if (!error) cancel(refreshing);
@@ -292,26 +279,22 @@ export function createConnection(options, { now, after, cancel, random }, on) {
    *
    * @param {string} code
    * @param {string} message
-   * @param {number} [closeCode]
-   * @param {number} [pauseMs]
    * @param {boolean} [terminal]
+   * @param {number} [pauseMs]
+   * @param {number} [closeCode]
    */
-  const lost = (code, message, closeCode, pauseMs = 0, terminal) => {
+  const lost = (code, message, terminal, pauseMs = 0, closeCode) => {
     // A token comes from the app in place of one that was refused, at once; but not again and again.
-    const replace = (code === 'unauthorized' || closeCode === UNAUTHORIZED) && !rejected;
-    const reason = { code, message, closeCode };
-    if (terminal && !replace) {
-      end('failed', reason, new ChatError(code, message));
-      return;
-    }
-    rejected ||= replace;
-    first = false;
-    if (readyAt && now() - readyAt >= STEADY_MS) backoff.reset();
+    const replace = code === 'unauthorized' && need !== 'rejected';
+    if (terminal && !replace) return end('failed', { code, message, closeCode }, new ChatError(code, message));
+    if (replace) need = 'rejected';
+    else if (need === 'connect') need = 'reconnect';
+    if (readyAt && now() - readyAt >= STEADY_MS) failures = 0;
     notBefore = Math.max(notBefore, now() + pauseMs);
-    const wait = replace ? 0 : Math.max(backoff.next(), notBefore - now());
+    const wait = replace ? 0 : Math.max(pauseAfter(failures++, random), notBefore - now());
     drop();
     plan(wait, attempt);
-    enter('reconnecting', reason, now() + wait);
+    enter('reconnecting', { code, message, closeCode }, now() + wait);
   };
 
   /** @param {'closed' | 'failed'} state @param {Reason} reason @param {ChatError} error */
@@ -328,7 +311,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** Lets go of the socket, and of whoever waits for an answer. */
   const drop = () => {
-    const [old, was] = [socket, readyAt];
+    const old = socket;
+    const was = readyAt;
     attempts++;
     socket = null;
     readyAt = 0;
@@ -347,18 +331,18 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   const quiet = () => plan(limits.pingIntervalMs, probe);
 
   const probe = () => {
-    socket?.send('{"type":"ping","requestId":"p"}');
+    call('ping', {}, NOTHING);
     plan(limits.pongTimeoutMs, dead);
   };
 
-  const dead = () => lost('ping_timeout', 'silence');
+  const dead = () => lost('ping_timeout', 'late');
 
   /** The network is back, or the page in view. */
   const wake = () => {
     // What slept past all that need not ask.
     if (readyAt) (now() >= stepAt + limits.pongTimeoutMs ? dead : probe)();
     else if (status.retryAt && now() >= Math.max(notBefore, attemptAt + WAKE_MS)) {
-      backoff.reset();
+      failures = 0;
       attempt();
     }
   };
@@ -374,18 +358,15 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         running = mine;
         stop = new AbortController();
         window?.addEventListener('online', wake, stop);
-        document?.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' || wake(), stop);
+        document?.addEventListener('visibilitychange', () => document.hidden || wake(), stop);
         try {
           // While the page is hidden its timers are slow, but not those of a worker.
-          ticker = document ? start() : null;
-          if (ticker) ticker.onmessage = () => now() >= stepAt && step();
+          if (document) (ticker = (environment?.ticker ?? startTicker)()).onmessage = () => now() >= stepAt && due();
         } catch {
           // Not allowed here: then the page's timers must do.
         }
-        backoff.reset();
-        notBefore = 0;
-        rejected = false;
-        first = true;
+        failures = notBefore = 0;
+        need = 'connect';
         attempt();
       }
       return mine.promise;
@@ -397,11 +378,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
     close: () => end('closed', null, new ChatError('CLOSED')),
 
-    /**
-     * @param {Payload} payload
-     * @param {Settle<Replies['send_message']>} settle
-     */
-    transmit: (payload, settle) => call('send_message', payload, settle),
+    call,
 
     /**
      * Asks for something.
@@ -418,16 +395,11 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         signal?.throwIfAborted();
         if (!usable) throw passing('DISCONNECTED');
         if (pending.size >= MOST_PENDING) throw passing('QUEUE_FULL');
-        const done = call(
-          action,
-          payload,
-          (error, reply) => {
-            if (error) return reject(error);
-            const answer = /** @type {Replies[A]} */ (reply);
-            handle?.(answer);
-            resolve(answer);
-          },
-        );
+        const done = call(action, payload, (error, reply) => {
+          if (error) return reject(error);
+          handle?.(/** @type {Replies[A]} */ (reply));
+          resolve(/** @type {Replies[A]} */ (reply));
+        });
         signal?.addEventListener('abort', () => done(signal.reason));
       }),
   };

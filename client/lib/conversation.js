@@ -53,7 +53,7 @@ export class Conversation {
   #messages = null;
   /** When each one's typing ends by itself. @type {Map<string, unknown>} */
   #leases = new Map();
-  /** @type {Deferred | null} */
+  /** @type {Deferred<void> | null} */
   #joining = null;
   /** @type {Promise<boolean> | null} */
   #loading = null;
@@ -124,17 +124,25 @@ export class Conversation {
    */
   send(content, { replyTo } = {}) {
     this.#typingOver();
-    return this.#core.write({ conversationId: this.id, content, replyTo });
+    return this.#core.send({
+      conversationId: this.id,
+      clientMessageId: this.#core.randomId(),
+      createdAt: new Date(this.#core.now()).toISOString(),
+      senderId: this.#core.self() ?? '',
+      senderName: this.#core.user()?.name ?? '',
+      content,
+      replyTo,
+    });
   }
 
   /** Sends a failed one again, with the same id. @param {string} clientMessageId @returns {Promise<Message>} */
   retry(clientMessageId) {
-    return this.#core.send(this.#core.discard(this.id, clientMessageId));
+    return this.#core.send(this.#core.discard(clientMessageId));
   }
 
   /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
   discard(clientMessageId) {
-    this.#core.discard(this.id, clientMessageId);
+    this.#core.discard(clientMessageId);
   }
 
   /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
@@ -178,7 +186,7 @@ export class Conversation {
   async markRead(seq = this.head) {
     this.#mark = Math.max(this.#mark, seq);
     if (this.#mark > this.readSeq) {
-      this.#set({ unreadCount: this.#unreadAfter(this.#mark) ?? this.unreadCount });
+      this.#read(0);
       await (this.#marking ??= this.#tellMark().finally(() => (this.#marking = null)));
     }
   }
@@ -189,14 +197,17 @@ export class Conversation {
       const { seq, unreadCount } = await this.#ask('mark_read', { seq: mark });
       if (mark === this.#mark) this.#mark = seq;
       // What came meanwhile is in the log, but perhaps not in the answer.
-      this.#set({ readSeq: Math.max(seq, this.readSeq), unreadCount: this.#unreadAfter(this.#mark) ?? unreadCount });
+      this.#read(seq, unreadCount);
     }
   }
 
-  /** @param {number} mark @returns {number | undefined} */
-  #unreadAfter(mark) {
-    if (mark >= this.head) return 0;
-    return this.state === 'open' ? this.#log.unreadAfter(mark, this.#core.self()) : undefined;
+  /** Read up to there. @param {number} seq @param {number} [unreadCount] Where the log does not tell. */
+  #read(seq, unreadCount = this.unreadCount) {
+    const readSeq = Math.max(seq, this.readSeq);
+    const mark = Math.max(this.#mark, readSeq);
+    if (mark >= this.head) unreadCount = 0;
+    else if (this.state === 'open') unreadCount = this.#log.unreadAfter(mark, this.#core.self()) ?? unreadCount;
+    this.#set({ readSeq, unreadCount });
   }
 
   /** Ends the membership of a group. @returns {Promise<void>} */
@@ -236,8 +247,7 @@ export class Conversation {
     const ask = () => this.#ask('join_conversation', { since: this.#log.position(), limit }, handle);
     this.#core.inTurn(ask).catch((/** @type {ChatError} */ error) => {
       if (joining !== this.#joining) return;
-      const { code } = error;
-      this._still(code === 'DISCONNECTED' ? 'opening' : code === 'not_found' ? 'left' : 'closed', error);
+      this._still(error.code === 'DISCONNECTED' ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
     });
     return joining.promise;
   }
@@ -254,7 +264,7 @@ export class Conversation {
     for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
     this._upsert(conversation);
     // A head that is behind what is known is so because of one's own messages, which do not count.
-    this.#set({ unreadCount: this.#unreadAfter(Math.max(this.#mark, this.readSeq)) ?? conversation.unreadCount });
+    this.#read(0, conversation.unreadCount);
   }
 
   /** @param {Message} message Perhaps one's own. */
@@ -268,36 +278,35 @@ export class Conversation {
     if (type === 'conversation_activity') this._upsert({ ...this, .../** @type {Summary} */ (payload) });
     // The rest is about open ones; what comes late of one that was closed comes again when it is opened.
     else if (!this.#wanted) return;
-    else if (type === 'typing_started') this.#lease(userId, expiresInMs);
-    else if (type === 'typing_stopped') this.#lease(userId);
+    // Without a time it is `typing_stopped`.
+    else if (/^typing_/.test(type)) this.#lease(userId, expiresInMs);
     else if (type === 'message_read') {
       this._member(userId, (member) => ({ readSeq: Math.max(seq, member.readSeq) }));
       // On another device, or answered already.
-      if (userId === this.#core.self() && seq > this.readSeq) {
-        this.#set({ readSeq: seq, unreadCount: this.#unreadAfter(seq) ?? this.unreadCount });
-      }
-    } else if (this.#logged(/** @type {LogEvent} */ (/** @type {unknown} */ ({ type, payload }))) === 'gap') this._join();
+      if (userId === this.#core.self()) this.#read(seq);
+    } else {
+      this.#logged(/** @type {LogEvent} */ (/** @type {unknown} */ ({ type, payload })));
+      if (this.#log.gap()) this._join();
+    }
   }
 
   /** @param {LogEvent} event */
   #logged(event) {
-    const outcome = this.#log.apply(event);
-    if (outcome !== 'new') return outcome;
+    if (!this.#log.apply(event)) return;
     const { type, payload } = event;
-    const { seq } = payload;
     this._refresh();
     if (type === 'message_created') {
       this.#lease(payload.senderId);
       this.#stored(payload);
-      this.#set({ head: seq, lastMessage: payload, unreadCount: this.unreadCount + Number(payload.senderId !== this.#core.self()) });
+      this.#set({ head: payload.seq, lastMessage: payload, unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
       this.#core.message(this, entryOf(payload));
     } else {
       const { userId, name } = payload;
       const members = this.members.filter((member) => member.userId !== userId);
       const joined = type === 'member_joined';
-      if (joined) members.push({ userId, name, role: 'member', online: true, readSeq: seq });
+      if (joined) members.push({ userId, name, role: 'member', online: true, readSeq: payload.seq });
       this.#lease(userId);
-      this.#set({ head: seq, members, memberCount: this.memberCount + (joined ? 1 : -1) });
+      this.#set({ head: payload.seq, members, memberCount: this.memberCount + (joined ? 1 : -1) });
       // Unless it is told of the past.
       if (!joined && userId === this.#core.self() && !this.#joining) this._still('left');
     }
@@ -305,16 +314,15 @@ export class Conversation {
 
   /** @internal @param {string} userId @param {(member: Member) => Partial<Member>} change */
   _member(userId, change) {
-    const { members } = this;
-    if (members.some((member) => member.userId === userId)) this.#set({ members: members.map((member) => (member.userId === userId ? { ...member, ...change(member) } : member)) });
+    const known = this.members.find((member) => member.userId === userId);
+    if (known) this.#set({ members: this.members.map((member) => (member === known ? { ...member, ...change(member) } : member)) });
   }
 
   /** Somebody types, for so long unless more is heard of it, or no longer. @param {string} userId @param {number} [ms] */
   #lease(userId, ms) {
-    const { after, cancel } = this.#core;
-    cancel(this.#leases.get(userId));
+    this.#core.cancel(this.#leases.get(userId));
     if (!ms && !this.#leases.delete(userId)) return;
-    if (ms && userId !== this.#core.self()) this.#leases.set(userId, after(ms, () => this.#lease(userId)));
+    if (ms && userId !== this.#core.self()) this.#leases.set(userId, this.#core.after(ms, () => this.#lease(userId)));
     this.#set({ typists: [...this.#leases.keys()] });
   }
 
@@ -334,9 +342,8 @@ export class Conversation {
   _refresh(message) {
     this.#messages = null;
     if (message) {
-      const { seq } = message;
       this.#log.acknowledge(message);
-      if (seq > this.head) this.#set({ head: seq, lastMessage: message });
+      if (message.seq > this.head) this.#set({ head: message.seq, lastMessage: message });
     }
     this.#core.changed(this);
   }
@@ -362,7 +369,7 @@ export class Conversation {
   _still(state, error = new ChatError('CLOSED')) {
     const joining = this.#joining;
     this.#joining = null;
-    this.#wanted &&= state === 'opening';
+    this.#wanted = state === 'opening';
     this.#typingOver();
     this.#leases.forEach(this.#core.cancel);
     this.#leases.clear();

@@ -2,13 +2,16 @@
 
 export const NOTHING = () => {};
 
-/** @typedef {{ promise: Promise<void>, resolve: () => void, reject: (error: unknown) => void }} Deferred */
+/**
+ * @template T
+ * @typedef {{ promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void }} Deferred
+ */
 
-/** @returns {Deferred} */
+/** @template T @returns {Deferred<T>} */
 export function defer() {
-  /** @type {Partial<Deferred>} */
+  /** @type {Partial<Deferred<T>>} */
   const deferred = {};
   deferred.promise = new Promise((resolve, reject) => Object.assign(deferred, { resolve, reject }));
   deferred.promise.catch(NOTHING);
-  return /** @type {Deferred} */ (deferred);
+  return /** @type {Deferred<T>} */ (deferred);
 }

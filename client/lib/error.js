@@ -1,6 +1,9 @@
 /** What goes wrong with a request, in one shape for the server's errors and the client's own. */
 
 export class ChatError extends Error {
+  /** @override */
+  name = 'ChatError';
+
   /**
    * @param {string} code The server's (`not_found`, `rate_limited`, …) or, in capitals, the client's: `DISCONNECTED`, `TIMEOUT`,
    *   `QUEUE_FULL`, `DISCARDED`, `CLOSED`, `INVALID`.
@@ -9,7 +12,6 @@ export class ChatError extends Error {
    */
   constructor(code, message = code, { retryable = false, retryAfterMs } = {}) {
     super(message);
-    this.name = 'ChatError';
     /** @readonly */
     this.code = code;
     /** @readonly Whether the same request may succeed later. */

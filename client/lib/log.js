@@ -21,7 +21,7 @@ export function createLog() {
   let epoch = '';
   /** The position: the newest that is held, with all before it down to the oldest. */
   let seq = 0;
-  /** The newest that came live, perhaps past a gap. */
+  /** The newest that came live since it was last asked where to resume from, perhaps past a gap. */
   let seen = 0;
   let hasOlder = false;
   /** @type {Kept[]} */
@@ -32,7 +32,8 @@ export function createLog() {
   /** @param {number} to */
   const advance = (to) => {
     seq = to;
-    ahead = ahead.filter((entry) => entry.seq > to);
+    // Of a conversation that is not open nothing comes that would take them over, so these are bounded too.
+    ahead = ahead.filter((entry) => entry.seq > to).slice(-MOST);
     if (entries.length > MOST) {
       entries = entries.slice(-MOST);
       hasOlder = true;
@@ -49,17 +50,16 @@ export function createLog() {
     },
 
     /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
-    position: () => (epoch ? { epoch, seq } : undefined),
+    position() {
+      seen = 0;
+      if (epoch) return { epoch, seq };
+    },
 
     /** Ascending by `seq`. */
     entries: () => [...entries, ...ahead],
 
-    /** Whether something is missing, as of what came live. Asked once for each time. */
-    gap() {
-      const missing = seen > seq;
-      seen = 0;
-      return missing;
-    },
+    /** Whether something is missing, as of what came live since the position was asked for. */
+    gap: () => seen > seq,
 
     /**
      * Begins anew, with the newest of the log.
@@ -79,16 +79,15 @@ export function createLog() {
 
     /**
      * @param {LogEvent} event
-     * @returns {'new' | 'known' | 'gap'} With a gap nothing is taken: resume from the position.
+     * @returns {boolean} Whether it is what comes next. If not, nothing is taken.
      */
     apply(event) {
       const entry = entryOfEvent(event);
-      if (!(entry.seq > seq)) return 'known';
-      seen = Math.max(seen, entry.seq);
-      if (!epoch || entry.seq !== seq + 1) return 'gap';
+      if (entry.seq > seen) seen = entry.seq;
+      if (!epoch || entry.seq !== seq + 1) return false;
       entries.push(entry);
       advance(entry.seq);
-      return 'new';
+      return true;
     },
 
     /**
@@ -97,9 +96,8 @@ export function createLog() {
      * @param {Message} message
      */
     acknowledge(message) {
-      if (message.seq <= seq || ahead.some((entry) => entry.seq === message.seq)) return;
-      // Of a conversation that is not open nothing comes that would take them over, so these are bounded too.
-      ahead = [...ahead, entryOf(message)].sort((a, b) => a.seq - b.seq).slice(-MOST);
+      ahead = [...ahead.filter((entry) => entry.seq !== message.seq), entryOf(message)].sort((a, b) => a.seq - b.seq);
+      advance(seq);
     },
 
     /**

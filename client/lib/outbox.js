@@ -5,28 +5,29 @@
 
 /** @import { LogMessage, Message, Options } from './types.js' */
 /** @import { Connection } from './connection.js' */
-import { NOTHING } from './defer.js';
+/** @import { Deferred } from './defer.js' */
+import { defer } from './defer.js';
 import { ChatError, passing } from './error.js';
 
 /** Conversations in which something is on its way. */
 const MOST_AT_ONCE = 4;
 
 /**
- * @typedef {object} Item
- * @property {LogMessage} entry
- * @property {((error: ChatError) => void) | null} [stop] While it is on its way: calls it back.
- * @property {(message: Message) => void} [resolve]
- * @property {(error: ChatError) => void} [reject]
+ * @typedef {Deferred<Message> & { entry: LogMessage, stop?: ((error: ChatError) => void) | null }} Item `stop`: while it is on its
+ *   way, calls it back.
  */
+
+/** @param {LogMessage} entry @returns {Item} Who wants to know looks at the promise or at the entry; nobody has to. */
+const itemOf = (entry) => ({ entry, ...defer() });
 
 /** @typedef {ReturnType<typeof createOutbox>} Outbox */
 
 /**
  * @param {Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>} options
- * @param {Pick<Connection, 'usable' | 'transmit'>} connection
+ * @param {Pick<Connection, 'usable' | 'call'>} connection
  * @param {(conversationId: string, stored?: Message) => void} changed
  */
-export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, transmit }, changed) {
+export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, call }, changed) {
   /** @type {Item[]} */
   let items = [];
   let key = '';
@@ -35,7 +36,7 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
   const read = () => {
     try {
       const kept = /** @type {LogMessage[]} */ (JSON.parse(storage?.getItem(key) ?? ''));
-      return kept.filter((entry) => entry.conversationId && entry.content);
+      return kept.filter((entry) => entry.clientMessageId && entry.content);
     } catch {
       return [];
     }
@@ -60,28 +61,26 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
     keep(item);
   };
 
-  /** @param {string} conversationId @param {string} [clientMessageId] */
-  const find = (conversationId, clientMessageId) =>
-    items.find(({ entry }) => entry.clientMessageId === clientMessageId && entry.conversationId === conversationId);
+  /** @param {string} [clientMessageId] */
+  const find = (clientMessageId) => items.find(({ entry }) => entry.clientMessageId === clientMessageId);
 
   /** Sends what can be sent. */
   const pump = () => {
     const busy = new Set();
     if (!usable()) return;
     for (const item of items) {
-      const { conversationId, status } = item.entry;
+      const { conversationId, clientMessageId, content, replyTo, status } = item.entry;
       if (status === 'failed' || busy.has(conversationId) || busy.size >= MOST_AT_ONCE) continue;
       busy.add(conversationId);
-      const { clientMessageId, content, replyTo } = item.entry;
-      item.stop ??= transmit({ conversationId, clientMessageId, content, replyTo }, (error, reply) => {
+      item.stop ??= call('send_message', { conversationId, clientMessageId, content, replyTo }, (error, reply) => {
         item.stop = null;
         if (reply) {
           changed(conversationId, reply.message);
           stored(reply.message);
-        } else if (error && !error.retryable && items.includes(item)) {
-          item.entry = { ...item.entry, status: 'failed', error };
+        } else if (!error?.retryable && items.includes(item)) {
+          item.entry = { ...item.entry, status: 'failed', error: /** @type {ChatError} */ (error) };
           keep(item);
-          item.reject?.(error);
+          item.reject(error);
         }
         pump();
       });
@@ -90,22 +89,23 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
 
   /** As the reply or the event says, whichever is first. @param {Message} message One's own. */
   const stored = (message) => {
-    const item = find(message.conversationId, message.clientMessageId);
+    const item = find(message.clientMessageId);
     if (!item) return;
     remove(item);
-    item.resolve?.(message);
+    item.resolve(message);
     pump();
   };
 
-  /** Takes one off. @param {string} conversationId @param {string} clientMessageId @returns {LogMessage | undefined} */
-  const discard = (conversationId, clientMessageId) => {
-    const item = find(conversationId, clientMessageId);
-    if (!item) return;
-    const error = new ChatError('DISCARDED');
-    remove(item);
-    item.stop?.(error);
-    item.reject?.(error);
-    return item.entry;
+  /** Takes one off. @param {string} clientMessageId @returns {LogMessage | undefined} */
+  const discard = (clientMessageId) => {
+    const item = find(clientMessageId);
+    if (item) {
+      const error = new ChatError('DISCARDED');
+      remove(item);
+      item.stop?.(error);
+      item.reject(error);
+    }
+    return item?.entry;
   };
 
   return {
@@ -120,30 +120,26 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
     adopt(userId) {
       if (key) return;
       key = `${storageKey}:${userId}`;
-      const here = items;
-      items = [...read().map((entry) => ({ entry })), ...here];
+      items.unshift(...read().map(itemOf));
       for (const item of items) {
         const { entry } = item;
-        const { error } = entry;
         entry.senderId = userId;
-        if (error) entry.error = new ChatError(error.code);
+        if (entry.error) entry.error = new ChatError(entry.error.code);
         keep(item);
       }
     },
 
-    /** @param {LogMessage | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
+    /** @param {Omit<LogMessage, 'kind' | 'status'> | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
     send(entry) {
-      const promise = new Promise((/** @type {(message: Message) => void} */ resolve, reject) => {
-        if (!entry?.content) throw new ChatError('INVALID');
-        if (items.length >= maxQueue) throw passing('QUEUE_FULL');
-        const item = { entry: { ...entry, status: /** @type {const} */ ('pending'), error: undefined }, resolve, reject };
+      const item = itemOf(/** @type {LogMessage} */ ({ ...entry, kind: 'message', status: 'pending', error: undefined }));
+      if (!entry?.content) item.reject(new ChatError('INVALID'));
+      else if (items.length >= maxQueue) item.reject(passing('QUEUE_FULL'));
+      else {
         items.push(item);
         keep(item);
         pump();
-      });
-      // Who wants to know looks at the promise or at the entry; nobody has to.
-      promise.catch(NOTHING);
-      return promise;
+      }
+      return item.promise;
     },
   };
 }

@@ -26,14 +26,7 @@ export function createTiming({ timers, random = Math.random }) {
  * Growing pauses with full jitter, so that many clients that lost one server do not come back together: anything from 0 to a bound
  * that doubles from 0.5 s up to 20 s.
  *
+ * @param {number} failures Before this one.
  * @param {() => number} random From 0 up to, not including, 1.
  */
-export function createBackoff(random) {
-  let failures = 0;
-  return {
-    next: () => random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures++),
-    reset() {
-      failures = 0;
-    },
-  };
-}
+export const pauseAfter = (failures, random) => random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);

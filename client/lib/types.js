@@ -103,7 +103,7 @@
 /**
  * @typedef {object} Environment
  * @property {Events & { location?: { href: string } }} [window]
- * @property {Events & { visibilityState: string }} [document]
+ * @property {Events & { hidden: boolean }} [document]
  * @property {() => Ticker} [ticker] Starts the worker that keeps time while the page is hidden.
  */
 

@@ -237,7 +237,7 @@ test('whatever comes is a sign of life', async () => {
 test('in the background a worker keeps the time', async () => {
   const { timers, server, connected } = setup();
   const page = fakePage();
-  const throttled = { now: timers.now, clearTimeout: timers.clearTimeout, setTimeout: (run, ms) => timers.setTimeout(run, page.document.visibilityState === 'hidden' ? Math.max(ms, 60_000) : ms) };
+  const throttled = { now: timers.now, clearTimeout: timers.clearTimeout, setTimeout: (run, ms) => timers.setTimeout(run, page.document.hidden ? Math.max(ms, 60_000) : ms) };
   page.show(false);
   const alice = await connected('alice', { environment: page, timers: throttled });
   const [ticker] = page.tickers;

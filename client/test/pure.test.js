@@ -6,33 +6,29 @@ import { judge } from '../lib/closing.js';
 import { ChatError, passing } from '../lib/error.js';
 import { createLog } from '../lib/log.js';
 import { createOutbox } from '../lib/outbox.js';
-import { createBackoff, createTiming } from '../lib/timing.js';
+import { createTiming, pauseAfter } from '../lib/timing.js';
 import { FakeStorage } from './support/harness.js';
 import { ManualTimers } from './support/timers.js';
 
 test('pauses double from half a second to twenty, and are anything below', () => {
   const bounds = [500, 1000, 2000, 4000, 8000, 16000, 20000, 20000, 20000];
-  const most = createBackoff(() => 1 - Number.EPSILON);
-  assert.deepEqual(bounds.map(() => Math.round(most.next())), bounds);
-  const least = createBackoff(() => 0);
-  assert.deepEqual(bounds.map(() => least.next()), bounds.map(() => 0));
-  const half = createBackoff(() => 0.5);
-  bounds.forEach(() => half.next());
-  half.reset();
-  assert.equal(half.next(), 250);
+  assert.deepEqual(bounds.map((_, failures) => Math.round(pauseAfter(failures, () => 1 - Number.EPSILON))), bounds);
+  assert.deepEqual(bounds.map((_, failures) => pauseAfter(failures, () => 0)), bounds.map(() => 0));
+  assert.equal(pauseAfter(0, () => 0.5), 250);
   // A thousand failures later nothing has become infinite.
-  for (let i = 0; i < 2000; i++) assert.ok(half.next() <= 20000);
+  for (let failures = 0; failures < 2000; failures++) assert.ok(pauseAfter(failures, () => 0.5) <= 20000);
 });
 
 test('a close code from 4500 on, or of a broken protocol, ends it; others do not', () => {
-  for (const code of [1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4999]) assert.ok(judge(code, '')[1], String(code));
+  for (const code of [1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4999]) assert.ok(judge(code, '')[2], String(code));
   for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 3000, 4000, 4001, 4002, 4003, 4008, 4100]) {
-    assert.ok(!judge(code, '')[1], String(code));
+    assert.ok(!judge(code, '')[2], String(code));
   }
-  assert.deepEqual(judge(4003, 'slow_consumer'), ['slow_consumer', false]);
-  assert.deepEqual(judge(1006, ''), ['network', false]);
-  assert.deepEqual(judge(1009, 'message_too_big'), ['protocol', true]);
-  assert.deepEqual(judge(4999, ''), ['closed', true]);
+  assert.deepEqual(judge(4003, 'slow_consumer'), ['slow_consumer', 'slow_consumer', false, 0]);
+  assert.deepEqual(judge(1006, ''), ['network', '', false, 0]);
+  assert.deepEqual(judge(1009, 'message_too_big'), ['protocol', 'message_too_big', true, 0]);
+  assert.deepEqual(judge(4999, ''), ['closed', '', true, 0]);
+  assert.deepEqual(judge(4008, 'rate_limited'), ['rate_limited', 'rate_limited', false, 10_000]);
 });
 
 test('a wait that is too long for a timer is cut', () => {
@@ -51,14 +47,16 @@ const seqs = (log) => log.entries().map((entry) => entry.seq);
 test('the log takes each event once and in order, and tells a gap', () => {
   const log = createLog();
   assert.equal(log.position(), undefined);
-  assert.equal(log.apply(created(1)), 'gap', 'nothing is known yet');
+  assert.deepEqual([log.apply(created(1)), log.gap()], [false, true], 'nothing is known yet');
   log.reset('e', 2, [created(1), created(2)]);
-  assert.deepEqual([log.apply(created(2)), log.apply(created(3)), log.apply(created(3)), log.apply(created(5))], ['known', 'new', 'known', 'gap']);
+  assert.deepEqual([log.apply(created(2)), log.apply(created(3)), log.apply(created(3)), log.apply(created(5))], [false, true, false, false]);
   assert.deepEqual(seqs(log), [1, 2, 3]);
+  assert.equal(log.gap(), true);
   assert.deepEqual(log.position(), { epoch: 'e', seq: 3 });
-  assert.deepEqual([log.gap(), log.gap()], [true, false]);
-  assert.equal(log.apply(created(4)), 'new');
-  assert.equal(log.apply({ type: 'message_created', payload: {} }), 'known', 'what has no number is nothing');
+  assert.equal(log.gap(), false, 'who asks where to resume from fills it');
+  assert.equal(log.apply(created(4)), true);
+  assert.equal(log.apply({ type: 'message_created', payload: {} }), false, 'what has no number is nothing');
+  assert.equal(log.gap(), false);
 });
 
 test('an acknowledged message stands ahead of the position, moves it not, and is there once', () => {
@@ -108,7 +106,8 @@ function outboxOf(options = {}) {
     options,
     {
       usable: () => state.usable,
-      transmit(payload, settle) {
+      call(action, payload, settle) {
+        assert.equal(action, 'send_message');
         const one = { payload, stopped: false, settle: (...answer) => (flying.splice(flying.indexOf(one), 1), settle(...answer)) };
         flying.push(one);
         return (error) => ((one.stopped = true), one.settle(error));
@@ -182,7 +181,7 @@ test('what is unsent is kept for its user only, and taken over before what is ne
   assert.deepEqual(ids(next), ['early', 'second', 'new']);
   assert.deepEqual(next.entries('x').map(({ status, error, senderId }) => [status, error?.code, senderId]), [['failed', 'too_large', 'alice'], ['pending', undefined, 'alice'], ['pending', undefined, 'alice']]);
   assert.ok(next.entries('x')[0].error instanceof ChatError);
-  for (const id of ids(next)) next.discard('x', id);
+  for (const id of ids(next)) next.discard(id);
   assert.equal(storage.getItem('parlor:outbox:alice'), '[]', 'nothing is left behind');
 });
 

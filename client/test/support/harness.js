@@ -36,11 +36,11 @@ export class FakeStorage {
   }
 }
 
-/** @returns {{ window: FakeTarget, document: FakeTarget & { visibilityState: string }, tickers: object[], ticker: () => object }} */
+/** @returns {{ window: FakeTarget, document: FakeTarget & { hidden: boolean }, tickers: object[], ticker: () => object }} */
 export function fakePage() {
   const page = {
     window: new FakeTarget(),
-    document: Object.assign(new FakeTarget(), { visibilityState: 'visible' }),
+    document: Object.assign(new FakeTarget(), { hidden: false }),
     tickers: [],
     ticker() {
       const ticker = { asked: [], ended: false, onmessage: null, onerror: null };
@@ -50,7 +50,7 @@ export function fakePage() {
       return ticker;
     },
     show(visible) {
-      page.document.visibilityState = visible ? 'visible' : 'hidden';
+      page.document.hidden = !visible;
       page.document.speak('visibilitychange');
     },
   };

@@ -1,16 +1,13 @@
 /** The client: conversations and messages on a connection. */
-import type { ClientEvents, LogMessage, Message, Options, Payload, Presence, Reason, State, Summary, User } from './types.js';
+import type { ClientEvents, Limits, LogMessage, Options, Payload, Presence, Reason, State, Summary, User } from './types.js';
 import type { Connection } from './connection.js';
 import type { Outbox } from './outbox.js';
 import type { Timing } from './timing.js';
 import { Conversation } from './conversation.js';
 export type Core = Timing & Connection & Outbox & {
+    randomId: () => string;
+    user: () => User | null;
     self: () => string | undefined;
-    write: (draft: {
-        conversationId: string;
-        content: string;
-        replyTo?: string;
-    }) => Promise<Message>;
     inTurn: (join: () => Promise<unknown>) => Promise<unknown>;
     changed: (conversation: Conversation) => void;
     message: (conversation: Conversation, message: LogMessage) => void;
@@ -32,10 +29,10 @@ export declare class ChatClient {
     readonly retryAt: number | null;
     /** @readonly @type {User | null} Oneself, known from the first login on. */
     readonly user: User | null;
+    /** @readonly @type {Limits | null} What the server told of its own. */
+    readonly limits: Limits | null;
     /** @param {Options} options */
     constructor(options: Options);
-    /** What the server told of its own. */
-    get limits(): import("./types.js").Limits | null;
     /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
     get list(): readonly Conversation[];
     get hasMoreConversations(): boolean;

@@ -2,6 +2,7 @@
 /**
  * @param {number} closeCode
  * @param {string} reason The server's word for its own codes.
- * @returns {[code: string, terminal: boolean]} `terminal`: the same would happen again, so never come back by oneself.
+ * @returns {[code: string, message: string, terminal: boolean, pauseMs: number]} `terminal`: the same would happen again, so never
+ *   come back by oneself.
  */
-export declare function judge(closeCode: number, reason: string): [code: string, terminal: boolean];
+export declare function judge(closeCode: number, reason: string): [code: string, message: string, terminal: boolean, pauseMs: number];

@@ -40,11 +40,7 @@ export declare function createConnection(options: Options, { now, after, cancel,
     connect(): Promise<void>;
     retry(): void;
     close: () => void;
-    /**
-     * @param {Payload} payload
-     * @param {Settle<Replies['send_message']>} settle
-     */
-    transmit: (payload: Payload, settle: Settle<Replies['send_message']>) => (error: ChatError) => void;
+    call: <A extends keyof Replies>(action: A, payload: Payload, settle: Settle<Replies[A]>) => (error: ChatError) => void;
     /**
      * Asks for something.
      *

@@ -6,6 +6,8 @@ export declare class ChatError extends Error {
     retryable: boolean;
     /** @readonly How long to wait before that, where the server says so. */
     retryAfterMs: number | undefined;
+    /** @override */
+    name: string;
     /**
      * @param {string} code The server's (`not_found`, `rate_limited`, …) or, in capitals, the client's: `DISCONNECTED`, `TIMEOUT`,
      *   `QUEUE_FULL`, `DISCARDED`, `CLOSED`, `INVALID`.

@@ -18,11 +18,11 @@ export declare function createLog(): {
     oldest: () => number;
     readonly hasOlder: boolean;
     /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
-    position: () => Position | undefined;
+    position(): Position | undefined;
     /** Ascending by `seq`. */
     entries: () => Kept[];
-    /** Whether something is missing, as of what came live. Asked once for each time. */
-    gap(): boolean;
+    /** Whether something is missing, as of what came live since the position was asked for. */
+    gap: () => boolean;
     /**
      * Begins anew, with the newest of the log.
      *
@@ -33,9 +33,9 @@ export declare function createLog(): {
     reset(newEpoch: string, head: number, events: LogEvent[]): void;
     /**
      * @param {LogEvent} event
-     * @returns {'new' | 'known' | 'gap'} With a gap nothing is taken: resume from the position.
+     * @returns {boolean} Whether it is what comes next. If not, nothing is taken.
      */
-    apply(event: LogEvent): 'new' | 'known' | 'gap';
+    apply(event: LogEvent): boolean;
     /**
      * One's own message, from the reply: that may come before the events of smaller `seq`, so it moves no position.
      *

@@ -4,38 +4,27 @@
  */
 import type { LogMessage, Message, Options } from './types.js';
 import type { Connection } from './connection.js';
+import type { Deferred } from './defer.js';
 import { ChatError } from './error.js';
-export type Item = {
+export type Item = Deferred<Message> & {
     entry: LogMessage;
-    /**
-     * While it is on its way: calls it back.
-     */
     stop?: ((error: ChatError) => void) | null;
-    resolve?: (message: Message) => void;
-    reject?: (error: ChatError) => void;
 };
 export type Outbox = ReturnType<typeof createOutbox>;
-/**
- * @typedef {object} Item
- * @property {LogMessage} entry
- * @property {((error: ChatError) => void) | null} [stop] While it is on its way: calls it back.
- * @property {(message: Message) => void} [resolve]
- * @property {(error: ChatError) => void} [reject]
- */
 /** @typedef {ReturnType<typeof createOutbox>} Outbox */
 /**
  * @param {Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>} options
- * @param {Pick<Connection, 'usable' | 'transmit'>} connection
+ * @param {Pick<Connection, 'usable' | 'call'>} connection
  * @param {(conversationId: string, stored?: Message) => void} changed
  */
-export declare function createOutbox({ storage, storageKey, maxQueue }: Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>, { usable, transmit }: Pick<Connection, 'usable' | 'transmit'>, changed: (conversationId: string, stored?: Message) => void): {
+export declare function createOutbox({ storage, storageKey, maxQueue }: Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>, { usable, call }: Pick<Connection, 'usable' | 'call'>, changed: (conversationId: string, stored?: Message) => void): {
     pump: () => void;
     stored: (message: Message) => void;
-    discard: (conversationId: string, clientMessageId: string) => LogMessage | undefined;
+    discard: (clientMessageId: string) => LogMessage | undefined;
     /** @param {string} conversationId */
     entries: (conversationId: string) => LogMessage[];
     /** The user is known: takes over what was kept for them, before what is here already. @param {string} userId */
     adopt(userId: string): void;
-    /** @param {LogMessage | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
-    send(entry: LogMessage | undefined): Promise<Message>;
+    /** @param {Omit<LogMessage, 'kind' | 'status'> | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
+    send(entry: Omit<LogMessage, 'kind' | 'status'> | undefined): Promise<Message>;
 };

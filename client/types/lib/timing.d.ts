@@ -15,9 +15,7 @@ export declare function createTiming({ timers, random }: Options): {
  * Growing pauses with full jitter, so that many clients that lost one server do not come back together: anything from 0 to a bound
  * that doubles from 0.5 s up to 20 s.
  *
+ * @param {number} failures Before this one.
  * @param {() => number} random From 0 up to, not including, 1.
  */
-export declare function createBackoff(random: () => number): {
-    next: () => number;
-    reset(): void;
-};
+export declare const pauseAfter: (failures: number, random: () => number) => number;

@@ -107,7 +107,7 @@ export type Environment = {
         };
     };
     document?: Events & {
-        visibilityState: string;
+        hidden: boolean;
     };
     /**
      * Starts the worker that keeps time while the page is hidden.
@@ -360,7 +360,7 @@ export type Replies = {
 /**
  * @typedef {object} Environment
  * @property {Events & { location?: { href: string } }} [window]
- * @property {Events & { visibilityState: string }} [document]
+ * @property {Events & { hidden: boolean }} [document]
  * @property {() => Ticker} [ticker] Starts the worker that keeps time while the page is hidden.
  */
 /**
