@@ -115,7 +115,10 @@ pub fn import(args: &ImportArgs, out: &mut impl Write) -> Result<(), CommandErro
     match import::run(&config, &mut progress)? {
         Outcome::Imported(totals) => {
             writeln!(out, "{to}: has all that sqlite:{from} has: {totals}; everything was read back and compared")?;
-            writeln!(out, "The invite codes follow from the file invite.key in --data: the server needs that very file on")?;
+            writeln!(
+                out,
+                "The invite codes follow from the file invite.key in --data: the server goes on needing that very file"
+            )?;
         }
         Outcome::WasImported => writeln!(out, "{to}: sqlite:{from} was imported before; there is nothing to do")?,
     }

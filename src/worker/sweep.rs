@@ -84,7 +84,9 @@ impl Sessions {
     pub(super) fn drain(&mut self, context: &mut Context) {
         self.is_draining = true;
         // Spread, so that the clients do not all knock at once at whatever takes over.
-        let spread_ms = u64::try_from(context.limits().drain_time.as_millis()).unwrap_or(u64::MAX).min(MAX_SPREAD_MS);
+        let drain_ms = u64::try_from(context.limits().drain_time.as_millis()).unwrap_or(u64::MAX);
+        let wanted_ms = self.connections.len() as u64 * SPREAD_OF_ONE_MS;
+        let spread_ms = wanted_ms.clamp(MIN_SPREAD_MS, MAX_SPREAD_MS).min(drain_ms);
         for index in 0..self.connections.places() {
             let Some(connection) = self.connections.at_mut(index) else { continue };
             let key = connection.key;
@@ -127,6 +129,10 @@ impl Sessions {
     }
 }
 
+/// How much of that time each of a worker's connections is worth: few need not wait for long.
+const SPREAD_OF_ONE_MS: u64 = 5;
+/// Shortest time over which reconnects are spread when the server stops.
+const MIN_SPREAD_MS: u64 = 500;
 /// Longest time over which reconnects are spread when the server stops.
 const MAX_SPREAD_MS: u64 = 10_000;
 
