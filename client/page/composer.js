@@ -20,6 +20,8 @@ export class Composer {
   #field = /** @type {HTMLTextAreaElement} */ (byId('message'));
   #send = /** @type {HTMLButtonElement} */ (byId('send'));
   #note = byId('message-note');
+  /** The text in the field was refused: too many wait already. */
+  #isFull = false;
   #isSizing = !CSS.supports('field-sizing', 'content');
   /** @type {Conversation | null} */
   #conversation = null;
@@ -44,6 +46,7 @@ export class Composer {
 
   /** @param {Conversation | null} conversation */
   show(conversation) {
+    this.#isFull = false;
     this.#conversation = conversation;
     this.#field.value = conversation ? this.#drafts.get(conversation.id) : '';
     this.render();
@@ -58,7 +61,8 @@ export class Composer {
     this.#send.disabled = isLeft || isOver || this.#field.value.trim() === '';
     this.#field.setAttribute('aria-invalid', String(isOver));
     this.#note.classList.toggle('over', isOver);
-    setText(this.#note, isOver ? `${-left} too many` : left <= SHOWN_LEFT && this.#field.value !== '' ? `${left} left` : '');
+    const room = left <= SHOWN_LEFT && this.#field.value !== '' ? `${left} left` : '';
+    setText(this.#note, isOver ? `${-left} character${left === -1 ? '' : 's'} too many` : this.#isFull ? 'Too many messages wait to be sent.' : room);
     if (this.#isSizing) {
       this.#field.style.height = 'auto';
       this.#field.style.height = `${this.#field.scrollHeight}px`;
@@ -88,6 +92,7 @@ export class Composer {
   #changed() {
     const conversation = this.#conversation;
     if (!conversation) return;
+    this.#isFull = false;
     this.#drafts.set(conversation.id, this.#field.value);
     conversation.typing(this.#field.value !== '');
     this.render();
@@ -101,9 +106,14 @@ export class Composer {
     this.#changed();
     conversation.send(content).catch((error) => {
       // Whatever else goes wrong shows at the message itself; this one there is none of.
-      if (error.code !== 'QUEUE_FULL' || conversation !== this.#conversation) return;
+      if (error.code !== 'QUEUE_FULL') return;
+      if (conversation !== this.#conversation) {
+        this.#drafts.set(conversation.id, [content, this.#drafts.get(conversation.id)].filter(Boolean).join('\n'));
+        return;
+      }
       this.edit(content);
-      setText(this.#note, 'Too many messages wait to be sent.');
+      this.#isFull = true;
+      this.render();
     });
     this.#onSent();
   }

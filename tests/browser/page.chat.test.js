@@ -123,7 +123,7 @@ test('a message has the length that the server takes', async (t) => {
   const visit = await browser.visit(t, ['--dev', '--max-content-chars', '300']);
   const alice = await visit.signIn('Alice');
   await field(alice).fill('🙂'.repeat(301));
-  await alice.getByText('1 too many').waitFor();
+  await alice.getByText('1 character too many').waitFor();
   assert.equal(await alice.getByRole('button', { name: 'Send' }).isDisabled(), true);
   await field(alice).press('Enter');
   assert.equal(await alice.locator('#log .message').count(), 0);

@@ -55,6 +55,29 @@ test('the server is killed and restarted in mid-conversation, and nothing is los
   visit.assertQuiet(OUTAGE);
 });
 
+test('a message for which there is no room stays in the field, and the page says why', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  await visit.server.kill();
+  await alice.locator('#banner').getByText('The connection is lost.').waitFor();
+  await alice.locator('#message').evaluate((element) => {
+    for (let number = 0; number <= 100; number += 1) {
+      /** @type {HTMLTextAreaElement} */ (element).value = `waits ${number}`;
+      element.dispatchEvent(new Event('input'));
+      element.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', cancelable: true }));
+    }
+  });
+  const note = alice.locator('#message-note').getByText('Too many messages wait to be sent.');
+  await note.waitFor();
+  assert.equal(await field(alice).inputValue(), 'waits 100');
+  // Whatever the page shows anew meanwhile.
+  await alice.locator('#banner').getByText(/Trying again in \d+ s/u).waitFor();
+  assert.ok(await note.isVisible());
+  await field(alice).fill('waits 100, still');
+  await note.waitFor({ state: 'hidden' });
+  visit.assertQuiet(OUTAGE);
+});
+
 test('what was not sent survives a reload, and is sent once', async (t) => {
   const visit = await browser.visit(t);
   const alice = await visit.signIn('Alice');
