@@ -122,7 +122,14 @@ test('a late answer about one conversation says nothing about the next', async (
       else socket.send(text);
     });
   });
-  await alice.goto('/c/no-id');
+  await alice.goto('/');
+  await item(alice, 'Bob').waitFor();
+  await alice.evaluate(() => {
+    const link = document.createElement('a');
+    link.href = '/c/no-id';
+    document.querySelector('nav')?.append(link);
+    link.click();
+  });
   await until('the answer', () => held.length);
   await item(alice, 'Bob').click();
   await message(alice, 'hi').waitFor();

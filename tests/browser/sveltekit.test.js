@@ -86,7 +86,7 @@ test('a session that is over leads to the login, and a token that is refused is 
   // Also where it is the first that the page hears of the server: the list is there afterwards.
   await visit.server.kill();
   await visit.server.start(['--jwt-secret-file', secret]);
-  await page.reload();
+  await page.goto('/');
   await page.getByText('The chat server did not let you in.').waitFor();
   await visit.server.kill();
   await visit.restart();
