@@ -9,6 +9,8 @@ import { ChatClient } from './chat.js';
 
 /** Nobody looks while one page gives way to the next: no reason to hang up. */
 const LINGER_MS = 1000;
+/** Before the list is asked for again that the server did not give. */
+const AGAIN_MS = 5000;
 /** When a conversation is selected it shows at least this much, if there is as much. */
 const SCREENFUL = 30;
 const NOTHING = () => {};
@@ -33,6 +35,10 @@ export class ChatStore {
   #timers;
   /** @type {unknown} */
   #hangUp;
+  /** Whether the list was there once: from then on the client keeps it. */
+  #isLoaded = false;
+  /** @type {unknown} */
+  #again;
   #browser;
   /** @type {Conversation | null} */
   #current = null;
@@ -48,6 +54,7 @@ export class ChatStore {
     this.#timers = options.timers ?? globalThis;
     this.#browser = Boolean(options.environment?.window ?? globalThis.window);
     this.#seen = createSubscriber((update) => this.#look(update));
+    this.client.on('state', () => this.#load());
     this.client.on('change', () => {
       this.#openListed();
       this.#changed();
@@ -214,10 +221,21 @@ export class ChatStore {
   }
 
   #connect() {
+    // Whoever comes when it has failed may have what it takes. How it goes is in `status`.
+    if (/idle|closed|failed/.test(this.client.state)) this.client.connect().catch(NOTHING);
+  }
+
+  /** The list, once there is a connection, whoever has made it; until it is there. */
+  #load() {
     const { client } = this;
-    if (client.state !== 'idle' && client.state !== 'closed') return;
-    // How it goes is in `status`.
-    client.connect().then(() => client.conversations()).catch(NOTHING);
+    this.#timers.clearTimeout(/** @type {number} */ (this.#again));
+    if (this.#isLoaded || client.state !== 'connected') return;
+    client.conversations().then(
+      () => (this.#isLoaded = true),
+      () => {
+        if (client.state === 'connected') this.#again = this.#timers.setTimeout(() => this.#load(), AGAIN_MS);
+      },
+    );
   }
 
   #openListed() {

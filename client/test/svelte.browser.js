@@ -64,6 +64,72 @@ test('the first subscriber connects, the last one to go hangs up, and a new one 
   chat.client.close();
 });
 
+test('after a first connection that was refused, the next one brings the list', async () => {
+  let token = 'bad';
+  const { chat, timers, server } = store('alice', { getToken: () => token });
+  server.create('x', ['alice', 'bob']);
+  const off = chat.subscribe(() => {});
+  await timers.advance(1000);
+  assert.deepEqual([chat.status.state, chat.conversations.length], ['failed', 0]);
+  token = 'alice';
+  chat.client.connect();
+  await timers.advance(10);
+  assert.deepEqual([chat.status.state, chat.conversations.map(({ id }) => id)], ['connected', ['x']]);
+  off();
+  chat.client.close();
+});
+
+test('a first list that was refused, or lost with the connection, is asked for again until it is there', async () => {
+  const { chat, timers, server } = store('alice');
+  server.create('x', ['alice', 'bob']);
+  let refusals = 2;
+  server.intercept = (socket, type, _payload, requestId) => {
+    if (type !== 'load_conversations' || !refusals) return false;
+    refusals--;
+    socket.refuse(requestId, 'forbidden');
+    return true;
+  };
+  const off = chat.subscribe(() => {});
+  await timers.advance(4000);
+  assert.deepEqual([server.asked('load_conversations').length, chat.conversations.length], [1, 0]);
+  await timers.advance(20_000);
+  assert.deepEqual([server.asked('load_conversations').length, chat.conversations.length], [3, 1]);
+
+  // The connection breaks while it is asked for: the new one brings it.
+  const other = store('alice');
+  other.server.create('x', ['alice', 'bob']);
+  let isFirst = true;
+  other.server.intercept = (socket, type) => {
+    if (type !== 'load_conversations' || !isFirst) return false;
+    isFirst = false;
+    socket.lost(1006);
+    return true;
+  };
+  const stop = other.chat.subscribe(() => {});
+  await other.timers.advance(20_000);
+  assert.deepEqual([other.chat.status.state, other.chat.conversations.length], ['connected', 1]);
+  for (const end of [off, stop]) end();
+  for (const { client } of [chat, other.chat]) client.close();
+  await timers.advance(1000);
+  assert.equal(timers.pending, 0);
+});
+
+test('who comes just after it has failed starts afresh', async () => {
+  let token = 'bad';
+  const { chat, timers } = store('alice', { getToken: () => token });
+  const first = chat.subscribe(() => {});
+  await timers.advance(1000);
+  assert.equal(chat.status.state, 'failed');
+  first();
+  await timers.advance(500);
+  token = 'alice';
+  const second = chat.subscribe(() => {});
+  await timers.advance(10);
+  assert.equal(chat.status.state, 'connected');
+  second();
+  chat.client.close();
+});
+
 test('it is a store', async () => {
   const { chat, timers, server } = store('alice');
   server.create('x', ['alice', 'bob']);

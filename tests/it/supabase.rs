@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
 
+use crate::import::until;
 use crate::support::cluster::{fresh_schema, shared_url};
 use crate::support::{Client, Server, history, join, list, number, run_to_exit, say, text, token};
 
@@ -33,55 +34,55 @@ const APP: &str = "
 
     INSERT INTO profiles VALUES
         ('aaaaaaaa-0000-4000-8000-000000000001', ' Ada L. ', NULL),
-        ('bbbbbbbb-0000-4000-8000-000000000002', 'Bob', '2026-01-09T10:00:00.123456Z'),
+        ('bbbbbbbb-0000-4000-8000-000000000002', 'Bob', '2024-01-09T10:00:00.123456Z'),
         ('cccccccc-0000-4000-8000-000000000003', NULL, NULL),
         ('dddddddd-0000-4000-8000-000000000004', 'Dan', NULL);
     INSERT INTO profiles SELECT ('eeeeeeee-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'Crowd ' || n FROM generate_series(1, 140) n;
 
     INSERT INTO conversations VALUES
-        ('00000000-0000-4000-8000-000000000001', false, NULL, NULL, NULL, '2026-01-01Z'),
-        ('00000000-0000-4000-8000-000000000002', false, NULL, NULL, NULL, '2025-06-01Z'),
-        ('00000000-0000-4000-8000-000000000003', true, 'Lunch', 'Lunch-OIL7', 'bbbbbbbb-0000-4000-8000-000000000002', '2026-01-02Z'),
-        ('00000000-0000-4000-8000-000000000004', true, 'Empty', NULL, 'dddddddd-0000-4000-8000-000000000004', '2026-01-05Z'),
-        ('00000000-0000-4000-8000-000000000005', true, 'Crowd', NULL, NULL, '2026-01-03Z'),
-        ('00000000-0000-4000-8000-000000000006', true, 'Nobody', 'ghost', NULL, '2026-01-04Z');
+        ('00000000-0000-4000-8000-000000000001', false, NULL, NULL, NULL, '2024-01-01Z'),
+        ('00000000-0000-4000-8000-000000000002', false, NULL, NULL, NULL, '2023-06-01Z'),
+        ('00000000-0000-4000-8000-000000000003', true, 'Lunch', 'Lunch-OIL7', 'bbbbbbbb-0000-4000-8000-000000000002', '2024-01-02Z'),
+        ('00000000-0000-4000-8000-000000000004', true, 'Empty', NULL, 'dddddddd-0000-4000-8000-000000000004', '2024-01-05Z'),
+        ('00000000-0000-4000-8000-000000000005', true, 'Crowd', NULL, NULL, '2024-01-03Z'),
+        ('00000000-0000-4000-8000-000000000006', true, 'Nobody', 'ghost', NULL, '2024-01-04Z');
 
     INSERT INTO conversation_members VALUES
-        ('00000000-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000002', '2026-01-01Z', '2026-01-08T12:02:00Z'),
-        ('00000000-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000001', '2026-01-01Z', '2026-01-08T12:00:30Z'),
-        ('00000000-0000-4000-8000-000000000002', 'aaaaaaaa-0000-4000-8000-000000000001', '2025-06-01Z', '2026-01-01Z'),
-        ('00000000-0000-4000-8000-000000000002', 'bbbbbbbb-0000-4000-8000-000000000002', '2025-06-02Z', NULL),
-        ('00000000-0000-4000-8000-000000000003', 'aaaaaaaa-0000-4000-8000-000000000001', '2026-01-02Z', NULL),
-        ('00000000-0000-4000-8000-000000000003', 'bbbbbbbb-0000-4000-8000-000000000002', '2026-01-03Z', '2027-01-01Z'),
-        ('00000000-0000-4000-8000-000000000003', 'cccccccc-0000-4000-8000-000000000003', '2026-01-04Z', NULL),
-        ('00000000-0000-4000-8000-000000000004', 'aaaaaaaa-0000-4000-8000-000000000001', '2026-01-05Z', NULL);
+        ('00000000-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000002', '2024-01-01Z', '2024-01-08T12:02:00Z'),
+        ('00000000-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000001', '2024-01-01Z', '2024-01-08T12:00:30Z'),
+        ('00000000-0000-4000-8000-000000000002', 'aaaaaaaa-0000-4000-8000-000000000001', '2023-06-01Z', '2024-01-01Z'),
+        ('00000000-0000-4000-8000-000000000002', 'bbbbbbbb-0000-4000-8000-000000000002', '2023-06-02Z', NULL),
+        ('00000000-0000-4000-8000-000000000003', 'aaaaaaaa-0000-4000-8000-000000000001', '2024-01-02Z', NULL),
+        ('00000000-0000-4000-8000-000000000003', 'bbbbbbbb-0000-4000-8000-000000000002', '2024-01-03Z', '2099-01-01Z'),
+        ('00000000-0000-4000-8000-000000000003', 'cccccccc-0000-4000-8000-000000000003', '2024-01-04Z', NULL),
+        ('00000000-0000-4000-8000-000000000004', 'aaaaaaaa-0000-4000-8000-000000000001', '2024-01-05Z', NULL);
     INSERT INTO conversation_members
-        SELECT '00000000-0000-4000-8000-000000000005', id, '2026-01-03Z'::timestamptz + right(id::text, 12)::int * interval '1 s', NULL
+        SELECT '00000000-0000-4000-8000-000000000005', id, '2024-01-03Z'::timestamptz + right(id::text, 12)::int * interval '1 s', NULL
         FROM profiles WHERE full_name LIKE 'Crowd %' OR id = 'aaaaaaaa-0000-4000-8000-000000000001';
 
     INSERT INTO messages (id, conversation_id, sender_id, content, reply_to, created_at, deleted_at) VALUES
         ('10000000-0000-4000-8000-000000000003', '00000000-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000001',
-            'three, at the same moment', NULL, '2026-01-08T12:01:00.000250Z', NULL),
+            'three, at the same moment', NULL, '2024-01-08T12:01:00.000250Z', NULL),
         ('10000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000001',
-            'one: Grüße, Bob \u{1F44B}', NULL, '2026-01-08T12:00:00.999999Z', NULL),
+            'one: Grüße, Bob \u{1F44B}', NULL, '2024-01-08T12:00:00.999999Z', NULL),
         ('10000000-0000-4000-8000-000000000002', '00000000-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000002',
-            'two', '10000000-0000-4000-8000-000000000001', '2026-01-08T12:01:00.000250Z', NULL),
+            'two', '10000000-0000-4000-8000-000000000001', '2024-01-08T12:01:00.000250Z', NULL),
         ('10000000-0000-4000-8000-000000000004', '00000000-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000002',
-            'taken back', NULL, '2026-01-08T12:01:30Z', '2026-01-08T12:02:30Z'),
+            'taken back', NULL, '2024-01-08T12:01:30Z', '2024-01-08T12:02:30Z'),
         ('10000000-0000-4000-8000-000000000005', '00000000-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-000000000001',
-            'four', NULL, '2026-01-08T12:03:00Z', NULL),
+            'four', NULL, '2024-01-08T12:03:00Z', NULL),
         ('10000000-0000-4000-8000-000000000006', '00000000-0000-4000-8000-000000000001', 'bbbbbbbb-0000-4000-8000-000000000002',
-            'five', NULL, '2026-01-08T12:04:00Z', NULL),
+            'five', NULL, '2024-01-08T12:04:00Z', NULL),
         ('20000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', 'aaaaaaaa-0000-4000-8000-000000000001',
-            'an older chat of the same two', NULL, '2025-06-03Z', NULL),
+            'an older chat of the same two', NULL, '2023-06-03Z', NULL),
         ('30000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', NULL, 'from somebody gone', NULL,
-            '2026-01-06Z', NULL),
+            '2024-01-06Z', NULL),
         ('30000000-0000-4000-8000-000000000002', '00000000-0000-4000-8000-000000000003', 'cccccccc-0000-4000-8000-000000000003',
-            'nameless', NULL, '2026-01-07Z', NULL),
+            'nameless', NULL, '2024-01-07Z', NULL),
         ('60000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000006', 'dddddddd-0000-4000-8000-000000000004',
-            'is anybody here?', NULL, '2026-01-04Z', NULL);
+            'is anybody here?', NULL, '2024-01-04Z', NULL);
     INSERT INTO messages (conversation_id, sender_id, content, created_at)
-        SELECT '00000000-0000-4000-8000-000000000005', id, 'from ' || full_name, '2026-01-09Z'::timestamptz + right(id::text, 12)::int * interval '1 s'
+        SELECT '00000000-0000-4000-8000-000000000005', id, 'from ' || full_name, '2024-01-09Z'::timestamptz + right(id::text, 12)::int * interval '1 s'
         FROM profiles WHERE full_name LIKE 'Crowd %';";
 
 /// The SQL of the guide that is marked with this name.
@@ -121,7 +122,11 @@ impl App {
     }
 
     async fn run(&self, name: &str) -> Result<(), String> {
-        let outcome = self.client.batch_execute(&statements(name)).await;
+        self.run_text(&statements(name)).await
+    }
+
+    async fn run_text(&self, sql: &str) -> Result<(), String> {
+        let outcome = self.client.batch_execute(sql).await;
         if outcome.is_err() {
             self.client.batch_execute("ROLLBACK").await.expect("the connection is there still");
         }
@@ -225,15 +230,15 @@ async fn reads_as_it_was(ada: &mut Client, direct: &str) {
     let joined = join(ada, direct).await;
     let marks: Vec<(String, u64)> = list(&joined, "members").iter().map(|m| (text(m, "name"), number(m, "readSeq"))).collect();
     assert_eq!(marks, [(ADA.to_owned(), 1), ("Bob".to_owned(), 3)], "ada's name is from her token by now");
-    assert_eq!(joined["members"][1]["lastSeenAt"], json!("2026-01-09T10:00:00.123Z"));
+    assert_eq!(joined["members"][1]["lastSeenAt"], json!("2024-01-09T10:00:00.123Z"));
     let log = history(ada, direct).await;
     let old = |n: u8| format!("10000000-0000-4000-8000-00000000000{n}");
     let expected = [
-        (ADA, "Ada L.", "one: Grüße, Bob \u{1F44B}", old(1), "2026-01-08T12:00:00.999Z"),
-        (BOB, "Bob", "two", old(2), "2026-01-08T12:01:00.000Z"),
-        (ADA, "Ada L.", "three, at the same moment", old(3), "2026-01-08T12:01:00.000Z"),
-        (ADA, "Ada L.", "four", old(5), "2026-01-08T12:03:00.000Z"),
-        (BOB, "Bob", "five", old(6), "2026-01-08T12:04:00.000Z"),
+        (ADA, "Ada L.", "one: Grüße, Bob \u{1F44B}", old(1), "2024-01-08T12:00:00.999Z"),
+        (BOB, "Bob", "two", old(2), "2024-01-08T12:01:00.000Z"),
+        (ADA, "Ada L.", "three, at the same moment", old(3), "2024-01-08T12:01:00.000Z"),
+        (ADA, "Ada L.", "four", old(5), "2024-01-08T12:03:00.000Z"),
+        (BOB, "Bob", "five", old(6), "2024-01-08T12:04:00.000Z"),
     ];
     assert_eq!(log.len(), expected.len());
     for (place, (message, (sender, name, content, client_id, at))) in log.iter().zip(expected).enumerate() {
@@ -301,8 +306,23 @@ async fn what_does_not_fit_is_named_and_nothing_is_imported() {
         ),
         ("UPDATE messages SET content = repeat('x', 4001) WHERE content = ''", "or longer than 4,000"),
         ("UPDATE messages SET content = 'x', created_at = '1969-12-31Z' WHERE content LIKE 'xxx%'", "written at no time"),
+        ("UPDATE messages SET created_at = now() + interval '1 hour' WHERE content = 'x'", "or in the future"),
+        ("UPDATE messages SET created_at = 'infinity' WHERE content = 'x'", "or in the future"),
         (
-            "DELETE FROM messages WHERE content = 'x'; UPDATE conversations SET invite_code = '1unch011-7' WHERE title = 'Nobody'",
+            "UPDATE messages SET created_at = now(), reply_to = '20000000-0000-4000-8000-000000000001' WHERE content = 'x'",
+            "answers one of another conversation",
+        ),
+        (
+            "UPDATE messages SET reply_to = NULL WHERE content = 'x'; UPDATE conversations SET created_at = 'infinity' WHERE title = 'Empty'",
+            "this conversation was made at no time",
+        ),
+        (
+            "UPDATE conversations SET created_at = '2024-01-05Z' WHERE title = 'Empty'; \
+             UPDATE profiles SET last_seen_at = 'infinity' WHERE full_name = 'Dan'",
+            "this user was last seen",
+        ),
+        (
+            "UPDATE profiles SET last_seen_at = NULL WHERE full_name = 'Dan'; DELETE FROM messages WHERE content = 'x'; UPDATE conversations SET invite_code = '1unch011-7' WHERE title = 'Nobody'",
             "invite code",
         ),
     ];
@@ -318,6 +338,44 @@ async fn what_does_not_fit_is_named_and_nothing_is_imported() {
     app.run("import").await.expect("now it fits");
     let refused = app.run("import").await.expect_err("once only");
     assert!(refused.contains("the schema parlor is in use"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_import_that_went_wrong_says_so_and_leaves_nothing() {
+    let app = App::new().await;
+    let counting = "CREATE VIEW chat_import.faults";
+    let whole = statements("import");
+    assert!(whole.contains(counting), "it counts before it commits");
+    let wrongs = [
+        (r#"DELETE FROM parlor.log WHERE "user" = 'deleted'"#, "messages_missing: 1"),
+        ("UPDATE parlor.members SET read_messages = read_messages - 1 WHERE read_messages = 3", "wrong_unread_counts: 1"),
+    ];
+    for (wrong, problem) in wrongs {
+        let refused = app.run_text(&whole.replace(counting, &format!("{wrong};\n{counting}"))).await.expect_err("it is wrong");
+        assert!(refused.contains("nothing of it is kept") && refused.contains(problem), "{refused}");
+        let kept: i64 = app.client.query_one("SELECT count(*) FROM parlor.conversations", &[]).await.expect("a row").get(0);
+        assert_eq!(kept, 0);
+    }
+    app.run("import").await.expect("the import as it is");
+}
+
+#[tokio::test]
+async fn the_import_waits_for_a_writer_and_has_what_it_wrote() {
+    let app = App::new().await;
+    let writer = connect(&app.url).await;
+    let taken_back = "BEGIN; UPDATE messages SET deleted_at = now() WHERE content = 'four'";
+    writer.batch_execute(taken_back).await.expect("it is changed");
+    let write = async {
+        let waits = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                     WHERE d.datname = current_database() AND NOT l.granted";
+        until(&writer, "the import waits", waits, 1).await;
+        writer.batch_execute("COMMIT").await.expect("it is stored");
+    };
+    let (imported, ()) = tokio::join!(app.run("import"), write);
+    imported.expect("the import");
+    let texts = "SELECT count(*) FROM parlor.log WHERE content IN ('four', 'five')";
+    let left: i64 = app.client.query_one(texts, &[]).await.expect("a row").get(0);
+    assert_eq!(left, 1, "what was taken back is not there");
 }
 
 #[tokio::test]

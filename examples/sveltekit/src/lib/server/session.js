@@ -1,4 +1,5 @@
-// A session is a cookie that holds the user and is signed, so that nothing need be stored. Put your app's own sessions in its place.
+// A session is a cookie that holds the user and is signed, so that nothing need be stored; nor can one be revoked before it expires.
+// Put your app's own sessions in its place.
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { dev } from '$app/environment';
 import { env } from '$env/dynamic/private';

@@ -5,7 +5,10 @@ import { SESSION_COOKIE, cookieOptions, writeSession } from '$lib/server/session
 /** Where to go after logging in: a path of this app and nothing else. @param {URL} url */
 function destination(url) {
   const next = url.searchParams.get('next') ?? '/';
-  return new URL(next, url).origin === url.origin && next.startsWith('/') && !next.startsWith('//') ? next : '/';
+  if (!next.startsWith('/') || !URL.canParse(next, url)) return '/';
+  // As it is encoded: not every character may stand in a header.
+  const { origin, pathname, search, hash } = new URL(next, url);
+  return origin === url.origin && !pathname.startsWith('//') ? pathname + search + hash : '/';
 }
 
 /** @type {import('./$types').PageServerLoad} */
