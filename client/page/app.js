@@ -29,6 +29,7 @@ const CLOCK_MS = 30_000;
 
 export class App {
   #users;
+  #become;
   #client;
   #live;
   #drafts;
@@ -44,10 +45,12 @@ export class App {
 
   /**
    * @param {Identity} identity @param {readonly Person[]} users demo users
-   * @param {{ logout: (problem?: string) => void }} exits
+   * @param {{ logout: (problem?: string) => void, become: () => Promise<'same' | 'switched' | 'kept'> }} exits `become` whoever's the
+   *   address says that this tab is
    */
-  constructor(identity, users, { logout }) {
+  constructor(identity, users, { logout, become }) {
     this.#users = users;
+    this.#become = become;
     this.#client = new ChatClient({
       url: new URL('../../ws', import.meta.url),
       getToken: tokenSource(identity, () => logout('The token was refused. Log in with a fresh one.')),
@@ -152,10 +155,17 @@ export class App {
   /** Does what the address says: somebody has written or clicked on one. */
   #addressed() {
     const { join, as, token } = parseHash(location.hash);
-    if (as !== null || token !== null) return location.reload();
+    if (as !== null || token !== null) return void this.#named();
     if (join === null) return this.#follow();
     history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
     this.#newDialog.show({ what: 'join', code: join });
+  }
+
+  /** The address says who this tab is. */
+  async #named() {
+    const verdict = await this.#become();
+    if (verdict === 'same') this.#follow();
+    else if (verdict === 'kept') history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
   }
 
   /** Has the address name a conversation, which opens it. @param {string | undefined} id */
