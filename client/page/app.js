@@ -9,7 +9,7 @@ import { Composer } from './composer.js';
 import { copyInvite, DetailsDialog, NewDialog, showHelp, toast } from './dialogs.js';
 import { byId, icon, setText } from './dom.js';
 import { Drafts } from './drafts.js';
-import { groupSubtitle, presence, titleOf } from './format.js';
+import { groupSubtitle, presence, signOf, titleOf } from './format.js';
 import { listenToKeys } from './keys.js';
 import { List } from './list.js';
 import { Live } from './live.js';
@@ -277,14 +277,16 @@ export class App {
     const title = titleOf(conversation, this.#client.user?.id);
     const { kind, partner, members, memberCount } = conversation;
     const isDirect = kind === 'direct';
+    const isKnown = conversation.state === 'open';
+    const sign = isDirect ? signOf(conversation, partner) : 'offline';
     setText(byId('thread-title'), title);
-    setText(byId('thread-subtitle'), isDirect ? presence(partner, new Date()) : kind ? groupSubtitle(members, memberCount) : '');
+    setText(byId('thread-subtitle'), isDirect ? presence(partner, new Date(), isKnown) : kind ? groupSubtitle(members, memberCount, isKnown) : '');
     byId('invite').hidden = conversation.inviteCode === undefined;
     const holder = byId('thread-avatar');
-    const look = JSON.stringify([title, kind, partner?.online, partner?.userId]);
+    const look = JSON.stringify([title, kind, sign, partner?.userId]);
     if (holder.dataset.look === look) return;
     holder.dataset.look = look;
     const id = (isDirect && partner?.userId) || conversation.id;
-    holder.replaceChildren(avatar(id, title, { isOnline: partner?.online ?? false, isGroup: !isDirect }));
+    holder.replaceChildren(avatar(id, title, { sign, isGroup: !isDirect }));
   }
 }
