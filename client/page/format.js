@@ -70,7 +70,7 @@ export function signOf({ state }, status) {
  */
 export function presence(status, now, isKnown = true) {
   if (!status) return '';
-  if (!isKnown) return 'Not known now';
+  if (!isKnown) return 'Status unknown';
   if (status.online) return 'Online';
   if (!status.lastSeenAt) return 'Offline';
   const seen = new Date(status.lastSeenAt);

@@ -90,7 +90,7 @@ test('a few emoji are large', () => {
 test('presence is told as people would', () => {
   assert.equal(presence(undefined, NOW), '');
   assert.equal(presence({ online: true }, NOW), 'Online');
-  assert.equal(presence({ online: true }, NOW, false), 'Not known now');
+  assert.equal(presence({ online: true }, NOW, false), 'Status unknown');
   assert.equal(presence(undefined, NOW, false), '');
   const members = ['a', 'b', 'c'].map((userId) => ({ userId, name: userId, role: /** @type {const} */ ('member'), online: userId !== 'c', readSeq: 0 }));
   assert.equal(groupSubtitle(members, 3), '3 members, 2 online');

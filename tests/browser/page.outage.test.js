@@ -64,7 +64,7 @@ test('nobody is said to be online while there is no connection', async (t) => {
   await row.getByText(', online').waitFor();
   await alice.getByRole('button', { name: 'Members and details' }).click();
   await visit.server.kill();
-  await head.getByText('Not known now').waitFor();
+  await head.getByText('Status unknown').waitFor();
   await row.locator('.avatar.unknown').waitFor();
   await alice.locator('#thread-avatar .avatar.unknown').waitFor();
   assert.equal(await row.getByText(', online').count(), 0);
