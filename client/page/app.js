@@ -183,6 +183,7 @@ export class App {
     const conversation = id === null ? null : this.#client.conversation(id);
     this.#current = conversation;
     this.#list.current = id ?? '';
+    const wasInThread = byId('thread').contains(document.activeElement);
     // First the room, then what is in it: places to scroll to need a height.
     byId('chat').dataset.view = id === null ? 'list' : 'thread';
     byId('thread').hidden = id === null;
@@ -195,6 +196,8 @@ export class App {
     this.#render();
     this.#live.show(conversation);
     if (conversation) this.#focus();
+    // What had it is hidden now: the keyboard goes on in the list.
+    else if (wasInThread) this.#list.focusCurrent();
   }
 
   /** Where somebody who has opened a conversation goes on. */

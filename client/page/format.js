@@ -93,6 +93,7 @@ export function enumerate(names) {
 /** @param {Conversation} conversation @param {string | undefined} me */
 export function titleOf(conversation, me) {
   if (conversation.title) return conversation.title;
+  if (conversation.kind === undefined) return 'Opening…';
   const others = conversation.members.filter((member) => member.userId !== me);
   return enumerate(others.map((member) => member.name)) || 'Unnamed group';
 }

@@ -71,9 +71,10 @@ export class List {
     this.#search.select();
   }
 
-  /** Moves the focus to the open conversation, or the first. */
+  /** Moves the focus to the open conversation, or the first, or the search where there is none. */
   focusCurrent() {
-    (this.#kept.get(this.current) ?? this.#kept.get(this.#focusable))?.link.focus();
+    const kept = this.#kept.get(this.current) ?? this.#kept.get(this.#focusable);
+    (kept?.link ?? this.#search).focus();
   }
 
   /** The id of the conversation so many places below the open one; negative: above. @param {number} step */

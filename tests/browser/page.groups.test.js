@@ -157,6 +157,7 @@ test('an address of no conversation says so, and there is nothing to write in', 
   });
   await alice.locator('#thread').waitFor();
   assert.equal(await alice.locator('#composer').isHidden(), true);
+  assert.equal(await alice.title(), 'Opening… · Parlor');
   await visit.server.start();
   await alice.locator('#nothing-title').getByText('There is no such conversation').waitFor();
   visit.assertQuiet(OUTAGE);
