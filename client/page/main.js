@@ -28,7 +28,9 @@ async function begin() {
   const problem = storage.getItem(PROBLEM) ?? '';
   storage.removeItem(PROBLEM);
   const kept = remembered();
+  window.addEventListener('hashchange', beginAnew);
   const identity = kept ?? await askWho(users, problem);
+  window.removeEventListener('hashchange', beginAnew);
   remember(identity);
   const isFirst = kept === null || isSwitched;
   const become = async () => {
@@ -74,6 +76,12 @@ async function readAddress(users) {
   if (current !== null && !await askSwitch(current, named)) return 'kept';
   remember(named);
   return 'switched';
+}
+
+/** On the first screen, an address with a name is as good as an answer. */
+function beginAnew() {
+  const { as, token } = parseHash(location.hash);
+  if (as !== null || token !== null) location.reload();
 }
 
 /** Forgets who this tab is, and asks anew. @param {string} [problem] */
