@@ -200,7 +200,9 @@ test('a long list comes in pages, and is searched', async (t) => {
   }, `${visit.server.url}/client/chat.js`);
   const items = alice.locator('#list .item');
   await until('all of them, live', async () => (await items.count()) === 42);
-  await alice.reload();
+  // An address with a conversation would bring that one in too, and the page would be one longer as soon as it is open.
+  await alice.goto('about:blank');
+  await alice.goto(visit.server.url);
   await until('a page', async () => (await items.count()) === 30);
   await alice.getByRole('button', { name: 'Show more' }).click();
   await until('all of them', async () => (await items.count()) === 42);
