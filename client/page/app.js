@@ -9,9 +9,10 @@ import { Composer } from './composer.js';
 import { copyInvite, DetailsDialog, NewDialog, showHelp, toast } from './dialogs.js';
 import { byId, icon, setText } from './dom.js';
 import { Drafts } from './drafts.js';
-import { groupSubtitle, presence, titleOf } from './format.js';
+import { groupSubtitle, presence, signOf, titleOf } from './format.js';
 import { listenToKeys } from './keys.js';
 import { List } from './list.js';
+import { Live } from './live.js';
 import { nextPerson, partnerOf } from './people.js';
 import { parseHash, storage, tokenSource } from './session.js';
 import { Thread } from './thread.js';
@@ -19,8 +20,8 @@ import { Thread } from './thread.js';
 /** @import { Conversation } from '../chat.js' */
 /** @import { Identity, Person } from './session.js' */
 
-/** The newest so many conversations are live: who types and who is online shows in the list. */
-const MOST_OPEN = 20;
+/** What the server says of an id that is none, of one that it does not know, and of one that is not for this user. */
+const NO_SUCH = ['not_found', 'invalid_payload', 'invalid_text'];
 /** A tab that nobody sees draws no frames, and looks this often. */
 const HIDDEN_RENDER_MS = 250;
 /** Words like "5 min ago" become old. */
@@ -28,7 +29,9 @@ const CLOCK_MS = 30_000;
 
 export class App {
   #users;
+  #become;
   #client;
+  #live;
   #drafts;
   #list;
   #thread;
@@ -42,15 +45,18 @@ export class App {
 
   /**
    * @param {Identity} identity @param {readonly Person[]} users demo users
-   * @param {{ logout: (problem?: string) => void }} exits
+   * @param {{ logout: (problem?: string) => void, become: () => Promise<'same' | 'switched' | 'kept'> }} exits `become` whoever's the
+   *   address says that this tab is
    */
-  constructor(identity, users, { logout }) {
+  constructor(identity, users, { logout, become }) {
     this.#users = users;
+    this.#become = become;
     this.#client = new ChatClient({
       url: new URL('../../ws', import.meta.url),
       getToken: tokenSource(identity, () => logout('The token was refused. Log in with a fresh one.')),
       storage,
     });
+    this.#live = new Live(this.#client, (conversation, code) => this.#refused(conversation, code));
     this.#drafts = new Drafts(() => this.#client.user?.id ?? identity.person?.id ?? '');
     this.#list = new List(this.#client, this.#drafts);
     this.#thread = new Thread(this.#client, {
@@ -66,8 +72,10 @@ export class App {
     this.#newDialog = new NewDialog(this.#client, users, (conversation) => this.#go(conversation.id));
     this.#details = new DetailsDialog(this.#client, () => this.#go(''));
     this.#bindButtons(logout);
-    this.#client.on('change', () => this.#renderSoon());
-    this.#client.on('list', () => this.#openNewest());
+    this.#client.on('change', () => {
+      this.#live.keep();
+      this.#renderSoon();
+    });
     this.#client.on('error', (error) => console.debug('the server refused something', error));
     setInterval(() => this.#renderSoon(), CLOCK_MS);
     document.addEventListener('visibilitychange', () => this.#render());
@@ -112,8 +120,8 @@ export class App {
   async #furnish() {
     const me = this.#client.user?.id ?? '';
     const partner = partnerOf(this.#users, me);
-    const isEmpty = this.#client.list.length === 0;
-    if (isEmpty) await this.#client.createGroup('Lounge', this.#users.map(({ id }) => id).filter((id) => id !== me));
+    const isListed = this.#users.some(({ id }) => id === me);
+    if (isListed && this.#client.list.length === 0) await this.#client.createGroup('Lounge', this.#users.map(({ id }) => id).filter((id) => id !== me));
     return partner ? (await this.#client.createConversation([partner.id])).id : undefined;
   }
 
@@ -147,10 +155,17 @@ export class App {
   /** Does what the address says: somebody has written or clicked on one. */
   #addressed() {
     const { join, as, token } = parseHash(location.hash);
-    if (as !== null || token !== null) return location.reload();
-    if (join === null) return void this.#follow();
+    if (as !== null || token !== null) return void this.#named();
+    if (join === null) return this.#follow();
     history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
     this.#newDialog.show({ what: 'join', code: join });
+  }
+
+  /** The address says who this tab is. */
+  async #named() {
+    const verdict = await this.#become();
+    if (verdict === 'same') this.#follow();
+    else if (verdict === 'kept') history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
   }
 
   /** Has the address name a conversation, which opens it. @param {string | undefined} id */
@@ -158,44 +173,61 @@ export class App {
     if (id === undefined || parseHash(location.hash).conversation === (id || null)) return;
     if (id) location.hash = id;
     else history.pushState(null, '', location.pathname);
-    void this.#follow();
+    this.#follow();
   }
 
   /** Opens the conversation that the address names. */
-  async #follow() {
+  #follow() {
     const id = parseHash(location.hash).conversation;
     if (id === (this.#current?.id ?? null)) return;
     const conversation = id === null ? null : this.#client.conversation(id);
     this.#current = conversation;
     this.#list.current = id ?? '';
+    const wasInThread = byId('thread').contains(document.activeElement);
     // First the room, then what is in it: places to scroll to need a height.
     byId('chat').dataset.view = id === null ? 'list' : 'thread';
     byId('thread').hidden = id === null;
     byId('nothing').hidden = id !== null;
+    this.#sayNothing('No conversation is open', 'Choose one from the list, or start a new one.');
+    // Of one that the server has not told of, nobody knows whether there is such a one.
+    byId('composer').hidden = conversation?.kind === undefined;
     this.#composer.show(conversation);
     this.#thread.show(conversation);
     this.#render();
-    if (!conversation) return;
-    // On a touch screen it would bring up the keyboard.
-    if (matchMedia('(pointer: fine)').matches) this.#composer.focus();
-    else byId('log').focus({ preventScroll: true });
-    try {
-      if (conversation.state !== 'open') await conversation.open();
-    } catch (error) {
-      if (conversation !== this.#current || /** @type {{ code?: string }} */ (error).code !== 'not_found') return;
-      toast('There is no such conversation, or you are not a member of it.');
-      return this.#go('');
-    }
-    if (conversation === this.#current) this.#renderSoon();
+    this.#live.show(conversation);
+    if (conversation) this.#focus();
+    // What had it is hidden now: the keyboard goes on in the list.
+    else if (wasInThread) this.#list.focusCurrent();
   }
 
-  /** Keeps the newest conversations live, and no more than twice as many. */
-  #openNewest() {
-    const ignore = (/** @type {unknown} */ error) => console.debug('a conversation was not opened or closed', error);
-    this.#client.list.forEach((conversation, index) => {
-      if (index < MOST_OPEN && conversation.state === 'closed') conversation.open().catch(ignore);
-      if (index >= 2 * MOST_OPEN && conversation.state === 'open' && conversation !== this.#current) conversation.close().catch(ignore);
-    });
+  /** Where somebody who has opened a conversation goes on. */
+  #focus() {
+    // On a touch screen it would bring up the keyboard.
+    if (matchMedia('(pointer: fine)').matches && !byId('composer').hidden) this.#composer.focus();
+    else byId('log').focus({ preventScroll: true });
+  }
+
+  /** Lets somebody write as soon as the server has told of the conversation. @param {Conversation} conversation */
+  #showComposer(conversation) {
+    const composer = byId('composer');
+    if (!composer.hidden || conversation.kind === undefined) return;
+    composer.hidden = false;
+    if (document.activeElement === byId('log')) this.#focus();
+  }
+
+  /** @param {Conversation} conversation @param {string} code */
+  #refused(conversation, code) {
+    if (conversation !== this.#current) return;
+    if (!NO_SUCH.includes(code)) return toast('The conversation could not be opened. What is shown may be old.');
+    toast('There is no such conversation, or you are not a member of it.');
+    this.#go('');
+    this.#sayNothing('There is no such conversation', 'It has ended, its address is wrong, or you are not a member.');
+  }
+
+  /** What stands where no conversation is. @param {string} title @param {string} text */
+  #sayNothing(title, text) {
+    setText(byId('nothing-title'), title);
+    setText(byId('nothing-text'), text);
   }
 
   #renderSoon() {
@@ -216,6 +248,7 @@ export class App {
     this.#renderMe();
     if (this.#current) {
       this.#renderHead(this.#current);
+      this.#showComposer(this.#current);
       this.#composer.render();
       this.#thread.render();
     }
@@ -247,14 +280,16 @@ export class App {
     const title = titleOf(conversation, this.#client.user?.id);
     const { kind, partner, members, memberCount } = conversation;
     const isDirect = kind === 'direct';
+    const isKnown = conversation.state === 'open';
+    const sign = isDirect ? signOf(conversation, partner) : 'offline';
     setText(byId('thread-title'), title);
-    setText(byId('thread-subtitle'), isDirect ? presence(partner, new Date()) : kind ? groupSubtitle(members, memberCount) : '');
+    setText(byId('thread-subtitle'), isDirect ? presence(partner, new Date(), isKnown) : kind ? groupSubtitle(members, memberCount, isKnown) : '');
     byId('invite').hidden = conversation.inviteCode === undefined;
     const holder = byId('thread-avatar');
-    const look = JSON.stringify([title, kind, partner?.online, partner?.userId]);
+    const look = JSON.stringify([title, kind, sign, partner?.userId]);
     if (holder.dataset.look === look) return;
     holder.dataset.look = look;
     const id = (isDirect && partner?.userId) || conversation.id;
-    holder.replaceChildren(avatar(id, title, { isOnline: partner?.online ?? false, isGroup: !isDirect }));
+    holder.replaceChildren(avatar(id, title, { sign, isGroup: !isDirect }));
   }
 }

@@ -7,9 +7,9 @@ import { hue, initials } from './format.js';
 
 /**
  * @param {string} id @param {string} name
- * @param {{ isOnline?: boolean, isSmall?: boolean, isGroup?: boolean }} [look]
+ * @param {{ sign?: 'online' | 'offline' | 'unknown', isSmall?: boolean, isGroup?: boolean }} [look]
  */
-export function avatar(id, name, { isOnline = false, isSmall = false, isGroup = false } = {}) {
-  const classes = ['avatar', `hue-${hue(id)}`, isOnline && 'online', isSmall && 'small', isGroup && 'group'];
+export function avatar(id, name, { sign = 'offline', isSmall = false, isGroup = false } = {}) {
+  const classes = ['avatar', `hue-${hue(id)}`, sign !== 'offline' && sign, isSmall && 'small', isGroup && 'group'];
   return h('span', { class: classes.filter(Boolean).join(' '), 'aria-hidden': 'true', text: initials(name) });
 }

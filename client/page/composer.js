@@ -55,7 +55,7 @@ export class Composer {
   render() {
     const isLeft = this.#conversation?.state === 'left';
     this.#field.disabled = isLeft;
-    this.#field.placeholder = isLeft ? 'You left this group' : 'Write a message';
+    this.#field.placeholder = isLeft ? 'You are not in this conversation any more' : 'Write a message';
     const left = this.#left;
     const isOver = left < 0;
     this.#send.disabled = isLeft || isOver || this.#field.value.trim() === '';

@@ -4,7 +4,7 @@
 
 import { avatar } from './avatar.js';
 import { byId, h, icon, place, setText } from './dom.js';
-import { groupSubtitle, presence, titleOf } from './format.js';
+import { groupSubtitle, presence, signOf, titleOf } from './format.js';
 import { parseHash } from './session.js';
 
 /** @import { ChatClient, Conversation } from '../chat.js' */
@@ -156,6 +156,7 @@ export class NewDialog {
       default: {
         const whom = typed[0] ?? chosen[0];
         if (!whom) throw new Missing('new-ids', 'Choose somebody, or write their user id.');
+        if (whom === this.#client.user?.id) throw new Missing('new-ids', 'That is you. Whom do you want to write to?');
         return this.#client.createConversation([whom]);
       }
     }
@@ -207,15 +208,16 @@ export class DetailsDialog {
     if (!conversation) return;
     const { inviteCode, members, memberCount } = conversation;
     const now = new Date();
+    const isKnown = conversation.state === 'open';
     setText(byId('details-title'), titleOf(conversation, this.#client.user?.id));
     byId('details-invite').hidden = inviteCode === undefined;
     inputOf('details-code').value = inviteCode ?? '';
     byId('details-leave').hidden = conversation.kind !== 'group';
-    setText(byId('details-count'), groupSubtitle(members, memberCount));
+    setText(byId('details-count'), groupSubtitle(members, memberCount, isKnown));
     place(byId('details-members'), members.map((member) => {
       const isMe = member.userId === this.#client.user?.id;
-      const about = [isMe && 'You', member.role === 'owner' && 'Owner', presence(member, now)].filter(Boolean).join(' · ');
-      return h('li', {}, avatar(member.userId, member.name, { isOnline: member.online }),
+      const about = [isMe && 'You', member.role === 'owner' && 'Owner', presence(member, now, isKnown)].filter(Boolean).join(' · ');
+      return h('li', {}, avatar(member.userId, member.name, { sign: signOf(conversation, member) }),
         h('span', { class: 'member-name', text: member.name }), h('span', { class: 'note', text: about }));
     }));
   }

@@ -54,9 +54,23 @@ export function shortTime(date, now) {
   return date.toLocaleDateString([], { day: 'numeric', month: 'short', year: days < 300 ? undefined : '2-digit' });
 }
 
-/** @param {{ online: boolean, lastSeenAt?: string } | undefined} status @param {Date} now */
-export function presence(status, now) {
+/**
+ * Whether somebody is online, as far as a conversation tells: what it said last is nothing to go by while its events do not come.
+ * @param {Conversation} conversation @param {{ online: boolean } | undefined} status
+ * @returns {'online' | 'offline' | 'unknown'}
+ */
+export function signOf({ state }, status) {
+  if (!status?.online) return 'offline';
+  return state === 'open' ? 'online' : 'unknown';
+}
+
+/**
+ * @param {{ online: boolean, lastSeenAt?: string } | undefined} status @param {Date} now
+ * @param {boolean} [isKnown] whether it is what the server says now
+ */
+export function presence(status, now, isKnown = true) {
   if (!status) return '';
+  if (!isKnown) return 'Status unknown';
   if (status.online) return 'Online';
   if (!status.lastSeenAt) return 'Offline';
   const seen = new Date(status.lastSeenAt);
@@ -79,6 +93,7 @@ export function enumerate(names) {
 /** @param {Conversation} conversation @param {string | undefined} me */
 export function titleOf(conversation, me) {
   if (conversation.title) return conversation.title;
+  if (conversation.kind === undefined) return 'Opening…';
   const others = conversation.members.filter((member) => member.userId !== me);
   return enumerate(others.map((member) => member.name)) || 'Unnamed group';
 }
@@ -223,9 +238,12 @@ export const secondsUntil = (at, now) => Math.max(1, Math.ceil((at - now) / 1000
 /** What stands in the search field, in a title. @param {string} title @param {string} query */
 export const matches = (title, query) => title.toLocaleLowerCase().includes(query.trim().toLocaleLowerCase());
 
-/** The members that a group's subtitle counts. @param {readonly Member[]} members @param {number} count */
-export function groupSubtitle(members, count) {
-  const online = members.filter((member) => member.online).length;
+/**
+ * The members that a group's subtitle counts.
+ * @param {readonly Member[]} members @param {number} count @param {boolean} [isKnown] whether it is what the server says now
+ */
+export function groupSubtitle(members, count, isKnown = true) {
+  const online = isKnown ? members.filter((member) => member.online).length : 0;
   const all = `${count} ${count === 1 ? 'member' : 'members'}`;
   return online > 0 ? `${all}, ${online} online` : all;
 }

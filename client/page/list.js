@@ -4,7 +4,7 @@
 
 import { avatar } from './avatar.js';
 import { byId, h, place, spoken } from './dom.js';
-import { matches, preview, shortTime, titleOf, typingText } from './format.js';
+import { matches, preview, shortTime, signOf, titleOf, typingText } from './format.js';
 
 /** @import { ChatClient, Conversation } from '../chat.js' */
 /** @import { Drafts } from './drafts.js' */
@@ -71,9 +71,10 @@ export class List {
     this.#search.select();
   }
 
-  /** Moves the focus to the open conversation, or the first. */
+  /** Moves the focus to the open conversation, or the first, or the search where there is none. */
   focusCurrent() {
-    (this.#kept.get(this.current) ?? this.#kept.get(this.#focusable))?.link.focus();
+    const kept = this.#kept.get(this.current) ?? this.#kept.get(this.#focusable);
+    (kept?.link ?? this.#search).focus();
   }
 
   /** The id of the conversation so many places below the open one; negative: above. @param {number} step */
@@ -95,17 +96,17 @@ export class List {
     const draft = isCurrent ? '' : this.#drafts.get(conversation.id).trim();
     const at = conversation.lastMessage?.createdAt ?? conversation.createdAt;
     const time = at ? shortTime(new Date(at), now) : '';
-    const isOnline = conversation.partner?.online ?? false;
+    const sign = signOf(conversation, conversation.partner);
     const unread = conversation.unreadCount;
     const text = typing ? `${typing}…` : draft || preview(conversation, me) || 'No messages yet';
     const isDirect = conversation.kind === 'direct';
     const id = (isDirect && conversation.partner?.userId) || conversation.id;
-    const look = JSON.stringify([id, title, typing, draft, text, time, isOnline, unread]);
+    const look = JSON.stringify([id, title, typing, draft, text, time, sign, unread]);
     if (kept.look === look) return;
     kept.look = look;
     link.replaceChildren(
-      avatar(id, title, { isOnline, isGroup: !isDirect }),
-      h('span', { class: 'item-title', text: title }), ...isOnline ? [spoken(', online')] : [],
+      avatar(id, title, { sign, isGroup: !isDirect }),
+      h('span', { class: 'item-title', text: title }), ...sign === 'online' ? [spoken(', online')] : [],
       h('span', { class: 'item-time', text: time }),
       h('span', { class: `item-text ${typing ? 'typing-now' : ''}` }, !typing && draft !== '' && h('span', { class: 'draft', text: 'Draft: ' }), text),
       ...unread > 0 ? [h('span', { class: 'badge' }, unread > MOST_SHOWN ? `${MOST_SHOWN}+` : String(unread), spoken(' unread'))] : []);

@@ -5,28 +5,42 @@
 import { App } from './app.js';
 import { prepareDialogs } from './dialogs.js';
 import { byId } from './dom.js';
-import { askWho } from './people.js';
-import { demoUsers, parseHash, personNamed, remember, remembered, storage } from './session.js';
+import { askSwitch, askWho } from './people.js';
+import { demoUsers, isSame, parseHash, personNamed, remember, remembered, storage } from './session.js';
 
 /** @import { Identity, Person } from './session.js' */
 
 /** What the first screen has to say after a reload. */
 const PROBLEM = 'parlor:problem';
+/** That this tab has become somebody else's, with the reload that follows. */
+const SWITCHED = 'parlor:switched';
 
 prepareDialogs();
 await begin();
 
 async function begin() {
   const users = await loadUsers();
-  const named = fromAddress(users);
-  if (named) remember(named);
+  const verdict = await readAddress(users);
+  // Of an address that was declined, nothing is followed.
+  if (verdict === 'kept') history.replaceState(null, '', location.pathname);
+  const isSwitched = verdict === 'switched' || storage.getItem(SWITCHED) !== null;
+  storage.removeItem(SWITCHED);
   const problem = storage.getItem(PROBLEM) ?? '';
   storage.removeItem(PROBLEM);
   const kept = remembered();
+  window.addEventListener('hashchange', beginAnew);
   const identity = kept ?? await askWho(users, problem);
+  window.removeEventListener('hashchange', beginAnew);
   remember(identity);
-  const isFirst = kept === null || named !== null;
-  new App(identity, users, { logout }).start({ isFirst, isDemo: users.length > 0 });
+  const isFirst = kept === null || isSwitched;
+  const become = async () => {
+    const verdict = await readAddress(users);
+    if (verdict !== 'switched') return verdict;
+    storage.setItem(SWITCHED, '1');
+    location.reload();
+    return verdict;
+  };
+  new App(identity, users, { logout, become }).start({ isFirst, isDemo: users.length > 0 });
 }
 
 /** @returns {Promise<Person[]>} */
@@ -48,6 +62,26 @@ function fromAddress(users) {
   if (token !== null) return { token };
   const person = users.find(({ id }) => id === as) ?? (users.length > 0 ? personNamed(as ?? '') : null);
   return person && { person };
+}
+
+/**
+ * Makes this tab whoever's the address says, unless somebody is in who declines.
+ * @param {readonly Person[]} users
+ * @returns {Promise<'same' | 'switched' | 'kept'>}
+ */
+async function readAddress(users) {
+  const named = fromAddress(users);
+  const current = remembered();
+  if (named === null || (current !== null && isSame(current, named))) return 'same';
+  if (current !== null && !await askSwitch(current, named)) return 'kept';
+  remember(named);
+  return 'switched';
+}
+
+/** On the first screen, an address with a name is as good as an answer. */
+function beginAnew() {
+  const { as, token } = parseHash(location.hash);
+  if (as !== null || token !== null) location.reload();
 }
 
 /** Forgets who this tab is, and asks anew. @param {string} [problem] */

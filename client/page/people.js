@@ -4,7 +4,7 @@
 
 import { avatar } from './avatar.js';
 import { byId, h, place } from './dom.js';
-import { personNamed } from './session.js';
+import { describe, personNamed } from './session.js';
 
 /** @import { Identity, Person } from './session.js' */
 
@@ -42,6 +42,46 @@ export function askWho(users, problem) {
     };
     const first = hasUsers ? byId('people').querySelector('button') : byId('login-token');
     if (first instanceof HTMLElement) first.focus();
+  });
+}
+
+/** Ends the question that is open. */
+let withdraw = () => {};
+
+/**
+ * Asks whoever is in this tab whether it is to be somebody else's: an address alone must not decide that. Anything but a clear yes is a no.
+ * @param {Identity} current @param {Identity} next
+ * @returns {Promise<boolean>}
+ */
+export function askSwitch(current, next) {
+  withdraw();
+  const dialog = /** @type {HTMLDialogElement} */ (byId('switch-dialog'));
+  const [from, to] = [describe(current), describe(next)];
+  const named = (/** @type {Person} */ { id, name }) => h('bdi', { class: 'who', text: name === id ? name : `${name} (${id})` });
+  byId('switch-text').replaceChildren('This tab is ', named(from), '. An address that was opened would make it ', named(to), '.');
+  const [keep, change] = [byId('switch-keep'), byId('switch-change')];
+  keep.replaceChildren('Stay ', h('bdi', { text: from.name }));
+  change.replaceChildren('Become ', h('bdi', { text: to.name }));
+  return new Promise((resolve) => {
+    let isSure = false;
+    withdraw = () => {
+      dialog.onclose = null;
+      dialog.close();
+      resolve(false);
+    };
+    keep.onclick = () => dialog.close();
+    change.onclick = () => {
+      isSure = true;
+      dialog.close();
+    };
+    dialog.onclose = () => {
+      // This is still of the question before.
+      if (dialog.open) return;
+      withdraw = () => {};
+      resolve(isSure);
+    };
+    dialog.showModal();
+    keep.focus();
   });
 }
 

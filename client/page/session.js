@@ -47,6 +47,25 @@ export function remember(identity) {
   else storage.setItem(KEY, JSON.stringify(identity));
 }
 
+/** Whether they are the same user with the same token. @param {Identity} one @param {Identity} other */
+export const isSame = (one, other) => one.token === other.token && one.person?.id === other.person?.id;
+
+/** Who somebody is, for people: of a token what it says itself, which nobody has verified here. @param {Identity} identity @returns {Person} */
+export function describe({ person, token }) {
+  if (person) return { id: shorten(person.id), name: shorten(person.name) };
+  try {
+    const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/gu, '+').replace(/_/gu, '/')), (character) => character.charCodeAt(0));
+    const { sub, name } = JSON.parse(new TextDecoder().decode(bytes));
+    const id = shorten(String(sub));
+    return { id, name: typeof name === 'string' && name.trim() ? shorten(name) : id };
+  } catch {
+    return { id: 'unknown', name: 'Somebody with a token' };
+  }
+}
+
+/** @param {string} text */
+const shorten = (text) => [...text.slice(0, 2 * MAX_NAME_CHARS)].slice(0, MAX_NAME_CHARS).join('');
+
 /** Somebody of this name; the same name is the same user. @param {string} text @returns {Person | null} */
 export function personNamed(text) {
   const name = text.trim().slice(0, MAX_NAME_CHARS);

@@ -40,6 +40,7 @@ const FILES: &[Asset] = embed![
     "page/icon.svg",
     "page/keys.js",
     "page/list.js",
+    "page/live.js",
     "page/main.js",
     "page/page.css",
     "page/pane.js",

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { dayLabel, enumerate, hue, initials, isEmoji, keyOf, linkified, presence, progress, rowsOf, secondsUntil, shortTime, typingText } from '../../client/page/format.js';
+import { dayLabel, enumerate, groupSubtitle, hue, initials, isEmoji, keyOf, linkified, presence, progress, rowsOf, secondsUntil, shortTime, signOf, typingText } from '../../client/page/format.js';
 import { FIRST_ENTRIES, MAX_ENTRIES, Pane, STEP } from '../../client/page/pane.js';
 import { parseHash, personNamed } from '../../client/page/session.js';
 
@@ -90,6 +90,15 @@ test('a few emoji are large', () => {
 test('presence is told as people would', () => {
   assert.equal(presence(undefined, NOW), '');
   assert.equal(presence({ online: true }, NOW), 'Online');
+  assert.equal(presence({ online: true }, NOW, false), 'Status unknown');
+  assert.equal(presence(undefined, NOW, false), '');
+  const members = ['a', 'b', 'c'].map((userId) => ({ userId, name: userId, role: /** @type {const} */ ('member'), online: userId !== 'c', readSeq: 0 }));
+  assert.equal(groupSubtitle(members, 3), '3 members, 2 online');
+  assert.equal(groupSubtitle(members, 3, false), '3 members');
+  for (const [state, sign] of [['open', 'online'], ['opening', 'unknown'], ['closed', 'unknown'], ['left', 'unknown']]) {
+    assert.equal(signOf(as({ state }), { online: true }), sign, state);
+    assert.equal(signOf(as({ state }), { online: false }), 'offline', state);
+  }
   assert.equal(presence({ online: false }, NOW), 'Offline');
   assert.equal(presence({ online: false, lastSeenAt: NOW.toISOString() }, NOW), 'Last seen just now');
   assert.equal(presence({ online: false, lastSeenAt: new Date(NOW.getTime() - 5 * 60_000).toISOString() }, NOW), 'Last seen 5 min ago');

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from './support.js';
+import { OUTAGE, until } from './support.js';
 import { conversationIn, field, item, marked, open, say, shows, useBrowser } from './visit.js';
 
 const browser = useBrowser();
@@ -84,7 +84,7 @@ test('leaving in one tab ends it in the other', async (t) => {
   await other.getByRole('button', { name: 'Leave the group' }).click();
   await other.getByRole('button', { name: 'Really leave?' }).click();
   await item(bob, 'Lounge').waitFor({ state: 'detached' });
-  await bob.getByPlaceholder('You left this group').waitFor();
+  await bob.getByPlaceholder('You are not in this conversation any more').waitFor();
   assert.equal(await field(bob).isDisabled(), true);
   visit.assertQuiet();
 });
@@ -129,8 +129,38 @@ test('an address opens its conversation, and the way back leads back', async (t)
   await erin.goto(`${visit.server.url}/#${direct}`);
   await erin.getByText('There is no such conversation, or you are not a member of it.').waitFor();
   assert.equal(conversationIn(erin), '');
-  await erin.getByText('No conversation is open').waitFor();
+  await erin.locator('#nothing-title').getByText('There is no such conversation').waitFor();
+  await open(erin, 'Lounge');
+  await erin.goBack();
+  await erin.locator('#nothing-title').getByText('No conversation is open').waitFor();
   visit.assertQuiet();
+});
+
+test('an address of no conversation says so, and there is nothing to write in', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  for (const address of ['nonsense', '01a20df4-8c2d-78e5-9dca-000000000000', 'x'.repeat(5_000), '%00']) {
+    await open(alice, 'Lounge');
+    await alice.evaluate((to) => {
+      location.hash = to;
+    }, address);
+    await alice.locator('#nothing-title').getByText('There is no such conversation').waitFor();
+    assert.equal(await alice.locator('#thread').isHidden(), true, address);
+    assert.equal(conversationIn(alice), '');
+  }
+
+  // Nor is there before the server has said so.
+  await visit.server.kill();
+  await alice.locator('#banner').getByText('The connection is lost.').waitFor();
+  await alice.evaluate(() => {
+    location.hash = 'nonsense';
+  });
+  await alice.locator('#thread').waitFor();
+  assert.equal(await alice.locator('#composer').isHidden(), true);
+  assert.equal(await alice.title(), 'Opening… · Parlor');
+  await visit.server.start();
+  await alice.locator('#nothing-title').getByText('There is no such conversation').waitFor();
+  visit.assertQuiet(OUTAGE);
 });
 
 test('an invite can be an address', async (t) => {
@@ -170,7 +200,9 @@ test('a long list comes in pages, and is searched', async (t) => {
   }, `${visit.server.url}/client/chat.js`);
   const items = alice.locator('#list .item');
   await until('all of them, live', async () => (await items.count()) === 42);
-  await alice.reload();
+  // An address with a conversation would bring that one in too, and the page would be one longer as soon as it is open.
+  await alice.goto('about:blank');
+  await alice.goto(visit.server.url);
   await until('a page', async () => (await items.count()) === 30);
   await alice.getByRole('button', { name: 'Show more' }).click();
   await until('all of them', async () => (await items.count()) === 42);

@@ -93,6 +93,32 @@ test('from the first screen to a sent message without a mouse', async (t) => {
   visit.assertQuiet();
 });
 
+test('what is closed by keys leaves the focus where one goes on', async (t) => {
+  const visit = await browser.visit(t);
+  const page = await visit.signIn('Alice');
+  const { keyboard } = page;
+  await keyboard.press('Escape');
+  for (const [key, dialog] of [['?', '#help-dialog'], ['m', '#details-dialog'], ['n', '#new-dialog']]) {
+    await keyboard.press(key);
+    await page.locator(dialog).waitFor();
+    await keyboard.press('Escape');
+    await page.locator(dialog).waitFor({ state: 'hidden' });
+    await focused(page, '#list .item[aria-current]');
+  }
+
+  // The button that had it is gone with the group.
+  await page.locator('#list').getByText('Lounge').click();
+  await tabTo(page, '#details');
+  await keyboard.press('Enter');
+  await tabTo(page, '#leave');
+  await keyboard.press('Enter');
+  await keyboard.press('Enter');
+  await page.getByText('You left Lounge.').waitFor();
+  await focused(page, '#list .item');
+  await until('the title', async () => (await page.title()) === 'Parlor');
+  visit.assertQuiet();
+});
+
 test('letters that are written are no commands', async (t) => {
   const visit = await browser.visit(t);
   const alice = await visit.signIn('Alice');

@@ -53,6 +53,19 @@ test('a token in the address is taken out of it at once', async (t) => {
   visit.assertQuiet();
 });
 
+test('a token in the address is taken on the first screen too', async (t) => {
+  const visit = await browser.visit(t, FLAGS);
+  const bea = await visit.tab();
+  await bea.goto(visit.server.url);
+  await bea.getByLabel('Token').waitFor();
+  await bea.evaluate((token) => {
+    location.hash = `token=${token}`;
+  }, tokenOf('bea', 'Bea'));
+  await bea.getByText('No conversations yet.').waitFor();
+  assert.equal(new URL(bea.url()).hash, '');
+  visit.assertQuiet();
+});
+
 test('a token that is refused, or has ended, asks for another', async (t) => {
   const visit = await browser.visit(t, [...FLAGS, '--token-grace', '0', '--token-warning', '0']);
   const eve = await visit.tab();

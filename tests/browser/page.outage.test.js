@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OUTAGE, screenshot, until } from './support.js';
-import { conversationIn, field, marked, message, say, shows, texts, useBrowser } from './visit.js';
+import { conversationIn, field, item, marked, message, open, say, shows, texts, useBrowser } from './visit.js';
 
 const browser = useBrowser();
 
@@ -75,6 +75,35 @@ test('a message for which there is no room stays in the field, and the page says
   assert.ok(await note.isVisible());
   await field(alice).fill('waits 100, still');
   await note.waitFor({ state: 'hidden' });
+  visit.assertQuiet(OUTAGE);
+});
+
+test('nobody is said to be online while there is no connection', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  const bob = await visit.signIn('Bob');
+  const [head, row] = [alice.locator('#thread-subtitle'), item(alice, 'Bob')];
+  await head.getByText('Online', { exact: true }).waitFor();
+  await row.getByText(', online').waitFor();
+  await alice.getByRole('button', { name: 'Members and details' }).click();
+  await visit.server.kill();
+  await head.getByText('Status unknown').waitFor();
+  await row.locator('.avatar.unknown').waitFor();
+  await alice.locator('#thread-avatar .avatar.unknown').waitFor();
+  assert.equal(await row.getByText(', online').count(), 0);
+  assert.equal(await alice.locator('#details-count').innerText(), '2 members');
+  assert.doesNotMatch(await alice.locator('#details-members').innerText(), /online/iu);
+  assert.equal(await alice.locator('.avatar.online').count(), 0);
+  await screenshot(alice, 'outage-presence');
+  await alice.keyboard.press('Escape');
+  await open(alice, 'Lounge');
+  await head.getByText(/^6 members$/u).waitFor();
+  await open(alice, 'Bob');
+
+  await visit.server.start();
+  await head.getByText('Online', { exact: true }).waitFor();
+  await row.locator('.avatar.online').waitFor();
+  await bob.locator('#thread-subtitle').getByText('Online', { exact: true }).waitFor();
   visit.assertQuiet(OUTAGE);
 });
 

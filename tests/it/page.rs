@@ -130,6 +130,8 @@ async fn demo_users_are_named_only_where_they_get_tokens() {
     let users = |body: &str| serde_json::from_str::<Value>(body).expect("JSON")["users"].clone();
     let named = http::get(development.address(), "/client/page/mode.json").await;
     assert_eq!(named.header("content-type"), Some("application/json"));
+    let kept = "it is the only answer that another start of the same server may change";
+    assert_eq!((named.header("cache-control"), named.header("etag")), (Some("no-store"), None), "{kept}");
     let named = users(&named.body);
     assert!(named.as_array().is_some_and(|users| users.len() >= 5), "{named}");
     for user in named.as_array().expect("a list") {
