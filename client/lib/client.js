@@ -10,7 +10,7 @@ import { NOTHING } from './defer.js';
 import { createOutbox } from './outbox.js';
 import { createTiming } from './timing.js';
 
-/** Conversations that are joined side by side. */
+/** Conversations that are joined or marked as read side by side. */
 const JOINED_AT_ONCE = 4;
 /**
  * What conversations need of their client.
@@ -19,7 +19,7 @@ const JOINED_AT_ONCE = 4;
  *   randomId: () => string,
  *   user: () => User | null,
  *   self: () => string | undefined,
- *   inTurn: (join: () => Promise<unknown>) => Promise<unknown>,
+ *   inTurn: <T>(ask: () => Promise<T>) => Promise<T>,
  *   changed: (conversation: Conversation) => void,
  *   message: (conversation: Conversation, message: LogMessage) => void,
  * }} Core `self`: one's own user id.
@@ -51,8 +51,8 @@ export class ChatClient {
   #list = null;
   /** Where the next page begins; `undefined`: nothing was loaded; `null`: there is none. @type {string | null | undefined} */
   #cursor;
-  /** @type {Promise<unknown> | null} */
-  #reloading = null;
+  /** How often it was asked for while it runs, and before. */
+  #reloads = 0;
   /** @type {Set<[event: string, listener: (payload: unknown) => void]>} */
   #listeners = new Set();
   #changing = false;
@@ -63,7 +63,11 @@ export class ChatClient {
     /** What each of those that join side by side has last to wait for. @type {Promise<unknown>[]} */
     const joins = Array(JOINED_AT_ONCE).fill(Promise.resolve());
     const connection = createConnection(options, timing, {
-      state: (status) => this.#emit('state', Object.assign(this, status) && status),
+      state: (status) => {
+        Object.assign(this, status);
+        if (connection.ended()) this.#core.end();
+        this.#emit('state', status);
+      },
       // Connected: everything is to be as it was.
       ready: ({ user, epoch, limits }) => {
         if (this.user && this.user.id !== user.id) throw new Error('another user');
@@ -72,7 +76,7 @@ export class ChatClient {
         this.#epoch = epoch;
         this.#core.adopt(user.id);
         this.#reload();
-        for (const conversation of this.#all) conversation._up();
+        for (const conversation of this.#all) if (connection.usable()) conversation._up();
         this.#core.pump();
       },
       down: () => this.#conversations.forEach((conversation) => conversation._down()),
@@ -86,9 +90,9 @@ export class ChatClient {
       randomId: options.randomId ?? anyId,
       user: () => this.user,
       self: () => this.user?.id,
-      inTurn: (join) => {
+      inTurn: (ask) => {
         // The answers are long, so that a server takes only so many; and it takes only so many in a second.
-        const mine = /** @type {Promise<unknown>} */ (joins.shift()).then(join);
+        const mine = /** @type {Promise<unknown>} */ (joins.shift()).then(ask);
         joins.push(mine.catch(NOTHING));
         return mine;
       },
@@ -179,7 +183,12 @@ export class ChatClient {
 
   /** The newest page again: something may have been missed. */
   #reload() {
-    if (this.#cursor !== undefined) this.#reloading ??= this.#load({}).finally(() => (this.#reloading = null)).catch(NOTHING);
+    if (this.#cursor === undefined || this.#reloads++) return;
+    this.#load({}).catch(NOTHING).then(() => {
+      const again = this.#reloads > 1;
+      this.#reloads = 0;
+      if (again) this.#reload();
+    });
   }
 
   /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
@@ -222,13 +231,13 @@ export class ChatClient {
    */
   async #obtain(action, payload) {
     const { conversation } = await this.#core.ask(action, payload);
-    return this.#know(conversation);
+    return this.#know(conversation, true);
   }
 
-  /** @param {Summary} summary */
-  #know(summary) {
+  /** @param {Summary} summary @param {boolean} [member] */
+  #know(summary, member) {
     const conversation = this.conversation(summary.id);
-    conversation._upsert(summary);
+    conversation._upsert(summary, member);
     return conversation;
   }
 
@@ -239,7 +248,7 @@ export class ChatClient {
       const online = status === 'online';
       for (const one of this.#conversations.values()) one._member(userId, () => ({ online, lastSeenAt }));
       this.#emit('presence', { userId, online, lastSeenAt });
-    } else if (type === 'conversation_created') this.#know(conversation);
+    } else if (type === 'conversation_created') this.#know(conversation, true);
     else {
       const known = this.#conversations.get(conversationId);
       known?._event(type, payload);

@@ -27,8 +27,6 @@ const REFRESH_MS = 8000;
 const PATIENT = /^(join_c|load_c|mark|send)/;
 /** Before something is asked again that the server could not answer, beside what it says, and as much again at random. */
 const AGAIN_MS = 1000;
-/** Requests without an answer; a server reads no further then. */
-const MOST_PENDING = 64;
 
 /**
  * @template T
@@ -80,6 +78,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   /** When `auth` was answered; 0: it is not. */
   let readyAt = 0;
   let usable = false;
+  let over = false;
   let lastId = 0;
   /** The next step: to give up waiting, to look for signs of life, to try again. */
   let step = NOTHING;
@@ -161,7 +160,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     try {
       const { type, requestId, payload } = JSON.parse(/** @type {string} */ (data));
       done = pending.get(requestId);
-      if (type === 'error') (done ?? on.error)(new ChatError(payload.code, payload.message, payload));
+      // Whoever asked may have gone.
+      if (type === 'error') (requestId ? done : on.error)?.(new ChatError(payload.code, payload.message, payload));
       else if (requestId) done?.(null, payload);
       else if (payload.status === 'token_expiring') refresh('expiring');
       else if (payload.status === 'draining') {
@@ -249,11 +249,14 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** @param {AuthReply} reply */
   const ready = (reply) => {
+    const mine = attempts;
     limits = reply.limits;
     usable = true;
     readyAt = now();
     quiet();
     on.ready(reply);
+    // Whoever heard of it may have closed.
+    if (mine !== attempts) return;
     need = 'reconnect';
     enter('connected');
     running?.resolve();
@@ -292,28 +295,32 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     if (readyAt && now() - readyAt >= STEADY_MS) failures = 0;
     notBefore = Math.max(notBefore, now() + pauseMs);
     const wait = replace ? 0 : Math.max(pauseAfter(failures++, random), notBefore - now());
-    drop();
+    if (drop()) later(wait, { code, message, closeCode });
+  };
+
+  /** @param {number} wait @param {Reason} reason */
+  const later = (wait, reason) => {
     plan(wait, attempt);
-    enter('reconnecting', { code, message, closeCode }, now() + wait);
+    enter('reconnecting', reason, now() + wait);
   };
 
   /** @param {'closed' | 'failed'} state @param {Reason} reason @param {ChatError} error */
   const end = (state, reason, error) => {
+    over = true;
     const ended = running;
     running = null;
-    drop();
+    ended?.reject(error);
     forget();
     ticker?.terminate();
     stop.abort();
-    enter(state, reason);
-    ended?.reject(error);
+    if (drop(ended)) enter(state, reason);
   };
 
-  /** Lets go of the socket, and of whoever waits for an answer. */
-  const drop = () => {
+  /** Lets go of the socket, and of whoever waits for an answer. Whoever hears of that may close: @returns {boolean} whether not. @param {unknown} [ended] */
+  const drop = (ended) => {
     const old = socket;
     const was = readyAt;
-    attempts++;
+    const mine = ++attempts;
     socket = null;
     readyAt = 0;
     usable = false;
@@ -324,7 +331,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       old.close(1000);
     }
     for (const done of pending.values()) done(passing('DISCONNECTED'));
-    if (was) on.down();
+    if (was || ended) on.down();
+    return mine === attempts;
   };
 
   /** After a silence the server is asked for a sign of life, and after more of it given up. */
@@ -341,9 +349,9 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   const wake = () => {
     // What slept past all that need not ask.
     if (readyAt) (now() >= stepAt + limits.pongTimeoutMs ? dead : probe)();
-    else if (status.retryAt && now() >= Math.max(notBefore, attemptAt + WAKE_MS)) {
+    else if (status.retryAt) {
       failures = 0;
-      attempt();
+      later(Math.max(0, Math.min(stepAt, Math.max(notBefore, attemptAt + WAKE_MS)) - now()), status.reason);
     }
   };
 
@@ -351,17 +359,20 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     /** Whether requests are taken now. */
     usable: () => usable,
     limits: () => limits,
+    /** Whether it ended, and was not begun again. */
+    ended: () => over,
 
     connect() {
       const mine = running ?? defer();
       if (!running) {
         running = mine;
+        over = false;
         stop = new AbortController();
         window?.addEventListener('online', wake, stop);
         document?.addEventListener('visibilitychange', () => document.hidden || wake(), stop);
         try {
-          // While the page is hidden its timers are slow, but not those of a worker.
-          if (document) (ticker = (environment?.ticker ?? startTicker)()).onmessage = () => now() >= stepAt && due();
+          // While the page is hidden its timers are slow, but not those of a worker. Its word may be early: the clock was set back.
+          if (document) (ticker = (environment?.ticker ?? startTicker)()).onmessage = () => (now() < stepAt ? ticker?.postMessage(stepAt - now()) : due());
         } catch {
           // Not allowed here: then the page's timers must do.
         }
@@ -394,13 +405,14 @@ export function createConnection(options, { now, after, cancel, random }, on) {
       new Promise((resolve, reject) => {
         signal?.throwIfAborted();
         if (!usable) throw passing('DISCONNECTED');
-        if (pending.size >= MOST_PENDING) throw passing('QUEUE_FULL');
+        const stop = () => done(signal?.reason);
+        signal?.addEventListener('abort', stop, { once: true });
         const done = call(action, payload, (error, reply) => {
+          signal?.removeEventListener('abort', stop);
           if (error) return reject(error);
           handle?.(/** @type {Replies[A]} */ (reply));
           resolve(/** @type {Replies[A]} */ (reply));
         });
-        signal?.addEventListener('abort', () => done(signal.reason));
       }),
   };
 }

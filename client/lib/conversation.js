@@ -53,7 +53,7 @@ export class Conversation {
   #messages = null;
   /** When each one's typing ends by itself. @type {Map<string, unknown>} */
   #leases = new Map();
-  /** @type {Deferred<void> | null} */
+  /** @type {(Deferred<void> & AbortController) | null} */
   #joining = null;
   /** @type {Promise<boolean> | null} */
   #loading = null;
@@ -137,7 +137,7 @@ export class Conversation {
 
   /** Sends a failed one again, with the same id. @param {string} clientMessageId @returns {Promise<Message>} */
   retry(clientMessageId) {
-    return this.#core.send(this.#core.discard(clientMessageId));
+    return this.#core.send({ clientMessageId });
   }
 
   /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
@@ -194,7 +194,7 @@ export class Conversation {
   async #tellMark() {
     while (this.#mark > this.readSeq) {
       const mark = this.#mark;
-      const { seq, unreadCount } = await this.#ask('mark_read', { seq: mark });
+      const { seq, unreadCount } = await this.#core.inTurn(() => this.#ask('mark_read', { seq: mark }));
       if (mark === this.#mark) this.#mark = seq;
       // What came meanwhile is in the log, but perhaps not in the answer.
       this.#read(seq, unreadCount);
@@ -221,46 +221,49 @@ export class Conversation {
    * @param {A} action
    * @param {Payload} [payload]
    * @param {(reply: Replies[A]) => void} [handle]
+   * @param {AbortSignal} [signal]
    */
-  #ask(action, payload, handle) {
-    return this.#core.ask(action, { conversationId: this.id, ...payload }, handle);
+  #ask(action, payload, handle, signal) {
+    return this.#core.ask(action, { conversationId: this.id, ...payload }, handle, signal);
   }
 
   /** @internal By what the list is sorted. @returns {string} */
   get _activity() {
-    return this.lastMessage?.createdAt ?? this.createdAt ?? '';
+    return (this.lastMessage?.createdAt ?? this.createdAt ?? ' ') + this.id;
   }
 
   /** @internal @param {number} [limit] @returns {Promise<void>} */
   _join(limit) {
     if (this.#joining) return this.#joining.promise;
-    const joining = (this.#joining = defer());
+    const joining = (this.#joining = Object.assign(new AbortController(), /** @type {Deferred<void>} */ (defer())));
     if (this.state !== 'open') this.#set({ state: 'opening' });
     /** @param {JoinReply} reply */
     const handle = (reply) => {
-      if (joining !== this.#joining) return;
       this.#joined(reply);
+      if (joining !== this.#joining) return;
       this.#joining = null;
       joining.resolve();
       if (this.#log.gap()) this._join();
     };
-    const ask = () => this.#ask('join_conversation', { since: this.#log.position(), limit }, handle);
+    const ask = () => this.#ask('join_conversation', { since: this.#log.position(), limit }, handle, joining.signal);
     this.#core.inTurn(ask).catch((/** @type {ChatError} */ error) => {
       if (joining !== this.#joining) return;
-      this._still(error.code === 'DISCONNECTED' ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
+      this._still(error.retryable ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
     });
     return joining.promise;
   }
 
   /** @param {JoinReply} reply */
   #joined({ conversation, epoch, head, recovered, events, members, typing }) {
+    // Not after the events: whoever hears of them may close.
+    Object.assign(this, { state: 'open' });
     if (recovered) for (const event of events) this.#logged(event);
     else {
       this.#log.reset(epoch, head, events);
       for (const { type, payload } of events) if (type === 'message_created') this.#stored(payload);
     }
     this._refresh();
-    this.#set({ state: 'open', members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
+    this.#set({ members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
     for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
     this._upsert(conversation);
     // A head that is behind what is known is so because of one's own messages, which do not count.
@@ -275,7 +278,7 @@ export class Conversation {
   /** @internal @param {string} type @param {Payload} payload */
   _event(type, payload) {
     const { userId, seq, expiresInMs } = /** @type {EventFields} */ (payload);
-    if (type === 'conversation_activity') this._upsert({ ...this, .../** @type {Summary} */ (payload) });
+    if (type === 'conversation_activity') this._upsert({ ...this, .../** @type {Summary} */ (payload) }, true);
     // The rest is about open ones; what comes late of one that was closed comes again when it is opened.
     else if (!this.#wanted) return;
     // Without a time it is `typing_stopped`.
@@ -298,7 +301,8 @@ export class Conversation {
     if (type === 'message_created') {
       this.#lease(payload.senderId);
       this.#stored(payload);
-      this.#set({ head: payload.seq, lastMessage: payload, unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
+      this.#reached(payload.seq, payload);
+      this.#set({ unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
       this.#core.message(this, entryOf(payload));
     } else {
       const { userId, name } = payload;
@@ -306,10 +310,16 @@ export class Conversation {
       const joined = type === 'member_joined';
       if (joined) members.push({ userId, name, role: 'member', online: true, readSeq: payload.seq });
       this.#lease(userId);
-      this.#set({ head: payload.seq, members, memberCount: this.memberCount + (joined ? 1 : -1) });
+      this.#reached(payload.seq);
+      this.#set({ members, memberCount: this.memberCount + (joined ? 1 : -1) });
       // Unless it is told of the past.
       if (!joined && userId === this.#core.self() && !this.#joining) this._still('left');
     }
+  }
+
+  /** @param {number} head @param {Message} [lastMessage] */
+  #reached(head, lastMessage = this.lastMessage) {
+    if (head > this.head) this.#set({ head, lastMessage });
   }
 
   /** @internal @param {string} userId @param {(member: Member) => Partial<Member>} change */
@@ -326,15 +336,15 @@ export class Conversation {
     this.#set({ typists: [...this.#leases.keys()] });
   }
 
-  /** @internal What the server says of it. @param {Summary} summary */
-  _upsert({ kind, title, memberCount, createdAt, inviteCode, head, lastMessage, readSeq, unreadCount }) {
+  /** @internal What the server says of it. @param {Summary} summary @param {boolean} [member] Also if one had left. */
+  _upsert({ kind, title, memberCount, createdAt, inviteCode, head, lastMessage, readSeq, unreadCount }, member) {
     const newer = head >= this.head;
     this.#set({
       ...{ kind, title, memberCount, createdAt, inviteCode },
       ...(newer && { head, lastMessage }),
       ...(newer && this.#mark <= readSeq && { unreadCount }),
       readSeq: Math.max(readSeq, this.readSeq),
-      state: this.state === 'left' ? 'closed' : this.state,
+      state: member && this.state === 'left' ? 'closed' : this.state,
     });
   }
 
@@ -343,7 +353,7 @@ export class Conversation {
     this.#messages = null;
     if (message) {
       this.#log.acknowledge(message);
-      if (message.seq > this.head) this.#set({ head: message.seq, lastMessage: message });
+      this.#reached(message.seq, message);
     }
     this.#core.changed(this);
   }
@@ -356,7 +366,10 @@ export class Conversation {
 
   /** @internal Not connected any more. */
   _down() {
-    this._still(this.#wanted ? 'opening' : this.state, passing('DISCONNECTED'));
+    const wanted = this.#wanted;
+    this._still(!wanted ? this.state : this.#core.ended() ? 'closed' : 'opening', passing('DISCONNECTED'));
+    // It is opened again also after `connect`.
+    this.#wanted = wanted;
   }
 
   /** @internal The server's history is another one: its numbers begin again, and it may not know this one. */
@@ -374,6 +387,7 @@ export class Conversation {
     this.#leases.forEach(this.#core.cancel);
     this.#leases.clear();
     this.#set({ state, typists: [] });
+    joining?.abort();
     joining?.reject(error);
   }
 

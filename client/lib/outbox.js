@@ -24,10 +24,10 @@ const itemOf = (entry) => ({ entry, ...defer() });
 
 /**
  * @param {Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>} options
- * @param {Pick<Connection, 'usable' | 'call'>} connection
+ * @param {Pick<Connection, 'usable' | 'call' | 'ended'>} connection
  * @param {(conversationId: string, stored?: Message) => void} changed
  */
-export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, call }, changed) {
+export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, call, ended }, changed) {
   /** @type {Item[]} */
   let items = [];
   let key = '';
@@ -96,7 +96,7 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
     pump();
   };
 
-  /** Takes one off. @param {string} clientMessageId @returns {LogMessage | undefined} */
+  /** Takes one off. @param {string} clientMessageId */
   const discard = (clientMessageId) => {
     const item = find(clientMessageId);
     if (item) {
@@ -105,7 +105,6 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
       item.stop?.(error);
       item.reject(error);
     }
-    return item?.entry;
   };
 
   return {
@@ -129,17 +128,24 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
       }
     },
 
-    /** @param {Omit<LogMessage, 'kind' | 'status'> | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
+    /** Nobody waits any more. What is here is sent when it is connected again. */
+    end: () => items.forEach((item) => item.reject(new ChatError('CLOSED'))),
+
+    /** @param {Partial<LogMessage>} entry A new one, or the id of one that failed: that is sent again in its place. @returns {Promise<Message>} */
     send(entry) {
-      const item = itemOf(/** @type {LogMessage} */ ({ ...entry, kind: 'message', status: 'pending', error: undefined }));
-      if (!entry?.content) item.reject(new ChatError('INVALID'));
-      else if (items.length >= maxQueue) item.reject(passing('QUEUE_FULL'));
+      const old = find(entry.clientMessageId);
+      const fresh = itemOf(/** @type {LogMessage} */ ({ ...entry, ...old?.entry, kind: 'message', status: 'pending', error: undefined }));
+      if (ended()) fresh.reject(new ChatError('CLOSED'));
+      else if (old?.entry.status === 'pending') return old.promise;
+      else if (!fresh.entry.content) fresh.reject(new ChatError('INVALID'));
+      else if (!old && items.length >= maxQueue) fresh.reject(passing('QUEUE_FULL'));
       else {
-        items.push(item);
+        const item = Object.assign(old ?? fresh, fresh);
+        if (!old) items.push(item);
         keep(item);
         pump();
       }
-      return item.promise;
+      return fresh.promise;
     },
   };
 }

@@ -106,6 +106,7 @@ function outboxOf(options = {}) {
     options,
     {
       usable: () => state.usable,
+      ended: () => false,
       call(action, payload, settle) {
         assert.equal(action, 'send_message');
         const one = { payload, stopped: false, settle: (...answer) => (flying.splice(flying.indexOf(one), 1), settle(...answer)) };

@@ -8,7 +8,7 @@ export type Core = Timing & Connection & Outbox & {
     randomId: () => string;
     user: () => User | null;
     self: () => string | undefined;
-    inTurn: (join: () => Promise<unknown>) => Promise<unknown>;
+    inTurn: <T>(ask: () => Promise<T>) => Promise<T>;
     changed: (conversation: Conversation) => void;
     message: (conversation: Conversation, message: LogMessage) => void;
 };

@@ -37,6 +37,8 @@ export declare function createConnection(options: Options, { now, after, cancel,
     /** Whether requests are taken now. */
     usable: () => boolean;
     limits: () => Limits;
+    /** Whether it ended, and was not begun again. */
+    ended: () => boolean;
     connect(): Promise<void>;
     retry(): void;
     close: () => void;

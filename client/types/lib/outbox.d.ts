@@ -14,17 +14,19 @@ export type Outbox = ReturnType<typeof createOutbox>;
 /** @typedef {ReturnType<typeof createOutbox>} Outbox */
 /**
  * @param {Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>} options
- * @param {Pick<Connection, 'usable' | 'call'>} connection
+ * @param {Pick<Connection, 'usable' | 'call' | 'ended'>} connection
  * @param {(conversationId: string, stored?: Message) => void} changed
  */
-export declare function createOutbox({ storage, storageKey, maxQueue }: Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>, { usable, call }: Pick<Connection, 'usable' | 'call'>, changed: (conversationId: string, stored?: Message) => void): {
+export declare function createOutbox({ storage, storageKey, maxQueue }: Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>, { usable, call, ended }: Pick<Connection, 'usable' | 'call' | 'ended'>, changed: (conversationId: string, stored?: Message) => void): {
     pump: () => void;
     stored: (message: Message) => void;
-    discard: (clientMessageId: string) => LogMessage | undefined;
+    discard: (clientMessageId: string) => void;
     /** @param {string} conversationId */
     entries: (conversationId: string) => LogMessage[];
     /** The user is known: takes over what was kept for them, before what is here already. @param {string} userId */
     adopt(userId: string): void;
-    /** @param {Omit<LogMessage, 'kind' | 'status'> | undefined} entry A new one, or one that failed. @returns {Promise<Message>} */
-    send(entry: Omit<LogMessage, 'kind' | 'status'> | undefined): Promise<Message>;
+    /** Nobody waits any more. What is here is sent when it is connected again. */
+    end: () => void;
+    /** @param {Partial<LogMessage>} entry A new one, or the id of one that failed: that is sent again in its place. @returns {Promise<Message>} */
+    send(entry: Partial<LogMessage>): Promise<Message>;
 };
