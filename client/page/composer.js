@@ -20,8 +20,8 @@ export class Composer {
   #field = /** @type {HTMLTextAreaElement} */ (byId('message'));
   #send = /** @type {HTMLButtonElement} */ (byId('send'));
   #note = byId('message-note');
-  /** The text in the field was refused: too many wait already. */
-  #isFull = false;
+  /** Why the text in the field was not taken, if it was not. */
+  #problem = '';
   #isSizing = !CSS.supports('field-sizing', 'content');
   /** @type {Conversation | null} */
   #conversation = null;
@@ -46,7 +46,7 @@ export class Composer {
 
   /** @param {Conversation | null} conversation */
   show(conversation) {
-    this.#isFull = false;
+    this.#problem = '';
     this.#conversation = conversation;
     this.#field.value = conversation ? this.#drafts.get(conversation.id) : '';
     this.render();
@@ -62,7 +62,7 @@ export class Composer {
     this.#field.setAttribute('aria-invalid', String(isOver));
     this.#note.classList.toggle('over', isOver);
     const room = left <= SHOWN_LEFT && this.#field.value !== '' ? `${left} left` : '';
-    setText(this.#note, isOver ? `${-left} character${left === -1 ? '' : 's'} too many` : this.#isFull ? 'Too many messages wait to be sent.' : room);
+    setText(this.#note, isOver ? `${-left} character${left === -1 ? '' : 's'} too many` : this.#problem || room);
     if (this.#isSizing) {
       this.#field.style.height = 'auto';
       this.#field.style.height = `${this.#field.scrollHeight}px`;
@@ -92,7 +92,7 @@ export class Composer {
   #changed() {
     const conversation = this.#conversation;
     if (!conversation) return;
-    this.#isFull = false;
+    this.#problem = '';
     this.#drafts.set(conversation.id, this.#field.value);
     conversation.typing(this.#field.value !== '');
     this.render();
@@ -104,15 +104,16 @@ export class Composer {
     if (!conversation || this.#send.disabled || content.trim() === '') return;
     this.#field.value = '';
     this.#changed();
+    const isEnded = /^(closed|failed)$/u.test(this.#client.state);
     conversation.send(content).catch((error) => {
-      // Whatever else goes wrong shows at the message itself; this one there is none of.
-      if (error.code !== 'QUEUE_FULL') return;
+      // Whatever else goes wrong shows at the message itself; of these there is none.
+      if (error.code !== 'QUEUE_FULL' && !isEnded) return;
       if (conversation !== this.#conversation) {
         this.#drafts.set(conversation.id, [content, this.#drafts.get(conversation.id)].filter(Boolean).join('\n'));
         return;
       }
       this.edit(content);
-      this.#isFull = true;
+      this.#problem = isEnded ? 'There is no connection: it was not taken.' : 'Too many messages wait to be sent.';
       this.render();
     });
     this.#onSent();
