@@ -28,7 +28,7 @@ const JOINED_AT_ONCE = 4;
 /** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
 
 /** Unlike all others of one user: no more is needed. `randomUUID` would want a secure context. */
-const anyId = () => `${Date.now()}-${Math.random()}`;
+const anyId = () => `${Date.now()}${Math.random()}`;
 
 export class ChatClient {
   /** @readonly @type {State} */
@@ -70,7 +70,7 @@ export class ChatClient {
       },
       // Connected: everything is to be as it was.
       ready: ({ user, epoch, limits }) => {
-        if (this.user && this.user.id !== user.id) throw new Error('another user');
+        if ((this.user ?? user).id !== user.id) throw new Error('user');
         Object.assign(this, { user, limits });
         if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
         this.#epoch = epoch;
@@ -182,13 +182,12 @@ export class ChatClient {
   }
 
   /** The newest page again: something may have been missed. */
-  #reload() {
+  async #reload() {
     if (this.#cursor === undefined || this.#reloads++) return;
-    this.#load({}).catch(NOTHING).then(() => {
-      const again = this.#reloads > 1;
-      this.#reloads = 0;
-      if (again) this.#reload();
-    });
+    for (let asked; this.#reloads; this.#reloads -= asked) {
+      asked = this.#reloads;
+      await this.#load({}).catch(NOTHING);
+    }
   }
 
   /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */

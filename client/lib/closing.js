@@ -13,7 +13,7 @@ const RATE_LIMITED_MS = 10_000;
  * @returns {[code: string, message: string, terminal: boolean, pauseMs: number]} `terminal`: the same would happen again, so never
  *   come back by oneself.
  */
-export function judge(closeCode, reason) {
+export const judge = (closeCode, reason) => {
   const terminal = TERMINAL.test(`${closeCode}`);
   const own = closeCode >= 4000;
   return [(own && reason) || (!terminal ? 'network' : own ? 'closed' : 'protocol'), reason, terminal, closeCode === RATE_LIMITED ? RATE_LIMITED_MS : 0];

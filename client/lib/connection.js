@@ -46,17 +46,13 @@ const AGAIN_MS = 1000;
 
 /** @typedef {ReturnType<typeof createConnection>} Connection */
 
-/** @returns {Ticker} */
-const startTicker = () => new Worker(new URL('./ticker.js', import.meta.url), { type: 'module' });
-
 /**
  * @param {Options} options
  * @param {Timing} timing
  * @param {Handlers} on
  */
 export function createConnection(options, { now, after, cancel, random }, on) {
-  const { environment } = options;
-  const { window, document } = /** @type {Environment} */ (environment ?? globalThis);
+  const { window, document } = /** @type {Environment} */ (options.environment ?? globalThis);
   /** In a row, for the pause. */
   let failures = 0;
   /** @type {Map<string, Settle<Payload>>} */
@@ -64,12 +60,12 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   /** @type {Deferred<void> | null} */
   let running = null;
   /** Of the listeners. */
-  let stop = new AbortController();
+  /** @type {AbortController | undefined} */
+  let stop;
   /** @type {Socket | null} */
   let socket = null;
   let limits = /** @type {Limits} */ ({});
-  /** @type {Status} */
-  let status = { state: 'idle', reason: null, retryAt: null };
+  let status = /** @type {Status} */ ({});
   /** Counts attempts and their ends: what an older one waited for does not matter any more. */
   let attempts = 0;
   let attemptAt = 0;
@@ -91,7 +87,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   let need = /** @type {TokenAsk['reason']} */ ('connect');
   /** @type {Promise<string> | null} */
   let asking = null;
-  let asked = new AbortController();
+  /** @type {AbortController | undefined} */
+  let asked;
   /** @type {unknown} */
   let refreshing;
 
@@ -134,7 +131,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     const go = () => {
       timer = after(ANSWER_MS, () => done(passing('TIMEOUT')));
       // The server would close the connection for it, and for good.
-      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID', 'too long'));
+      if (new Blob([text]).size > limits.maxMessageBytes) done(new ChatError('INVALID'));
       else socket?.send(text);
     };
     /** @type {Settle<Payload>} */
@@ -196,16 +193,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** The app takes too long, or the token is not needed any more. */
   const forget = () => {
-    asked.abort();
+    asked?.abort();
     asking = null;
-  };
-
-  /** @param {string} token @param {Settle<AuthReply>} settle Not called once the connection is over. */
-  const login = (token, settle) => {
-    const mine = attempts;
-    call('auth', { token }, (error, reply) => {
-      if (mine === attempts) settle(error, reply);
-    });
   };
 
   const attempt = async () => {
@@ -214,7 +203,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     attemptAt = now();
     plan(TOKEN_MS, () => {
       forget();
-      lost('token', 'late');
+      lost('token');
     });
     enter(need === 'connect' ? 'connecting' : 'reconnecting', status.reason);
     try {
@@ -231,32 +220,31 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   /** Throws where the URL is none. @param {string} token */
   const open = (token) => {
     const { href } = new URL(options.url, window?.location?.href);
-    const opened = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(href.replace('http', 'ws'));
-    socket = opened;
-    plan(CONNECT_MS, () => lost('network', 'late'));
-    opened.onopen = () => {
-      login(token, (error, reply) => {
+    socket = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(href.replace('http', 'ws'));
+    plan(CONNECT_MS, () => lost('network'));
+    socket.onopen = () => {
+      call('auth', { token }, (error, reply) => {
         if (reply) ready(reply);
-        else if (error) lost(error.retryable ? 'network' : 'unauthorized', error.message, !error.retryable, error.retryAfterMs);
+        // Unless it is lost already.
+        else if (error && socket) lost(error.retryable ? 'network' : 'unauthorized', error.message, !error.retryable, error.retryAfterMs);
       });
     };
-    opened.onmessage = receive;
-    opened.onclose = ({ code, reason }) => {
+    socket.onmessage = receive;
+    socket.onclose = ({ code, reason }) => {
       lost(...judge(code, reason), code);
     };
-    opened.onerror = NOTHING;
+    socket.onerror = NOTHING;
   };
 
   /** @param {AuthReply} reply */
   const ready = (reply) => {
-    const mine = attempts;
     limits = reply.limits;
     usable = true;
     readyAt = now();
     quiet();
     on.ready(reply);
     // Whoever heard of it may have closed.
-    if (mine !== attempts) return;
+    if (!readyAt) return;
     need = 'reconnect';
     enter('connected');
     running?.resolve();
@@ -270,7 +258,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     refreshing = after(REFRESH_MS * (1 + random()), () => refresh(reason));
     fetchToken(reason).then((token) => {
       if (mine !== attempts) return;
-      login(token, (error) => {
+      call('auth', { token }, (error) => {
         if (!error) cancel(refreshing);
         else if (!error.retryable) reason = 'rejected';
       });
@@ -281,12 +269,12 @@ export function createConnection(options, { now, after, cancel, random }, on) {
    * The connection is gone, or did not come about: again after a pause, unless the same would happen again.
    *
    * @param {string} code
-   * @param {string} message
+   * @param {string} [message]
    * @param {boolean} [terminal]
    * @param {number} [pauseMs]
    * @param {number} [closeCode]
    */
-  const lost = (code, message, terminal, pauseMs = 0, closeCode) => {
+  const lost = (code, message = 'late', terminal, pauseMs = 0, closeCode) => {
     // A token comes from the app in place of one that was refused, at once; but not again and again.
     const replace = code === 'unauthorized' && need !== 'rejected';
     if (terminal && !replace) return end('failed', { code, message, closeCode }, new ChatError(code, message));
@@ -312,7 +300,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     ended?.reject(error);
     forget();
     ticker?.terminate();
-    stop.abort();
+    stop?.abort();
     if (drop(ended)) enter(state, reason);
   };
 
@@ -343,7 +331,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     plan(limits.pongTimeoutMs, dead);
   };
 
-  const dead = () => lost('ping_timeout', 'late');
+  const dead = () => lost('ping_timeout');
 
   /** The network is back, or the page in view. */
   const wake = () => {
@@ -372,7 +360,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         document?.addEventListener('visibilitychange', () => document.hidden || wake(), stop);
         try {
           // While the page is hidden its timers are slow, but not those of a worker. Its word may be early: the clock was set back.
-          if (document) (ticker = (environment?.ticker ?? startTicker)()).onmessage = () => (now() < stepAt ? ticker?.postMessage(stepAt - now()) : due());
+          if (document) (ticker = options.environment?.ticker?.() ?? new Worker(new URL('./ticker.js', import.meta.url), { type: 'module' })).onmessage = () => (now() < stepAt ? ticker?.postMessage(stepAt - now()) : due());
         } catch {
           // Not allowed here: then the page's timers must do.
         }
@@ -406,7 +394,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
         signal?.throwIfAborted();
         if (!usable) throw passing('DISCONNECTED');
         const stop = () => done(signal?.reason);
-        signal?.addEventListener('abort', stop, { once: true });
+        signal?.addEventListener('abort', stop);
         const done = call(action, payload, (error, reply) => {
           signal?.removeEventListener('abort', stop);
           if (error) return reject(error);

@@ -260,7 +260,7 @@ export class Conversation {
     if (recovered) for (const event of events) this.#logged(event);
     else {
       this.#log.reset(epoch, head, events);
-      for (const { type, payload } of events) if (type === 'message_created') this.#stored(payload);
+      for (const { type, payload } of events) if (type === 'message_created') this.#core.stored(payload);
     }
     this._refresh();
     this.#set({ members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
@@ -270,11 +270,6 @@ export class Conversation {
     this.#read(0, conversation.unreadCount);
   }
 
-  /** @param {Message} message Perhaps one's own. */
-  #stored(message) {
-    if (message.senderId === this.#core.self()) this.#core.stored(message);
-  }
-
   /** @internal @param {string} type @param {Payload} payload */
   _event(type, payload) {
     const { userId, seq, expiresInMs } = /** @type {EventFields} */ (payload);
@@ -282,7 +277,7 @@ export class Conversation {
     // The rest is about open ones; what comes late of one that was closed comes again when it is opened.
     else if (!this.#wanted) return;
     // Without a time it is `typing_stopped`.
-    else if (/^typing_/.test(type)) this.#lease(userId, expiresInMs);
+    else if (/typing/.test(type)) this.#lease(userId, expiresInMs);
     else if (type === 'message_read') {
       this._member(userId, (member) => ({ readSeq: Math.max(seq, member.readSeq) }));
       // On another device, or answered already.
@@ -300,7 +295,7 @@ export class Conversation {
     this._refresh();
     if (type === 'message_created') {
       this.#lease(payload.senderId);
-      this.#stored(payload);
+      this.#core.stored(payload);
       this.#reached(payload.seq, payload);
       this.#set({ unreadCount: this.unreadCount + (payload.senderId === this.#core.self() ? 0 : 1) });
       this.#core.message(this, entryOf(payload));

@@ -8,7 +8,7 @@ export const NOTHING = () => {};
  */
 
 /** @template T @returns {Deferred<T>} */
-export function defer() {
+export const defer = () => {
   /** @type {Partial<Deferred<T>>} */
   const deferred = {};
   deferred.promise = new Promise((resolve, reject) => Object.assign(deferred, { resolve, reject }));

@@ -15,7 +15,7 @@ export const entryOf = (message) => ({ ...message, kind: 'message', status: 'sen
 
 /** @param {LogEvent} event @returns {Kept} */
 const entryOfEvent = ({ type, payload }) =>
-  type === 'message_created' ? entryOf(payload) : { ...payload, kind: type === 'member_joined' ? 'joined' : 'left', status: 'sent' };
+  type === 'message_created' ? entryOf(payload) : { ...payload, kind: /** @type {'joined' | 'left'} */ (type.slice(7)), status: 'sent' };
 
 export function createLog() {
   let epoch = '';
@@ -83,7 +83,7 @@ export function createLog() {
      */
     apply(event) {
       const entry = entryOfEvent(event);
-      if (entry.seq > seen) seen = entry.seq;
+      seen = Math.max(seen, entry.seq);
       if (!epoch || entry.seq !== seq + 1) return false;
       entries.push(entry);
       advance(entry.seq);

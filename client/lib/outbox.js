@@ -27,7 +27,7 @@ const itemOf = (entry) => ({ entry, ...defer() });
  * @param {Pick<Connection, 'usable' | 'call' | 'ended'>} connection
  * @param {(conversationId: string, stored?: Message) => void} changed
  */
-export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, call, ended }, changed) {
+export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue = 100 }, { usable, call, ended }, changed) => {
   /** @type {Item[]} */
   let items = [];
   let key = '';
@@ -87,10 +87,10 @@ export function createOutbox({ storage, storageKey = 'parlor:outbox', maxQueue =
     }
   };
 
-  /** As the reply or the event says, whichever is first. @param {Message} message One's own. */
+  /** As the reply or the event says, whichever is first. @param {Message} message Perhaps one's own. */
   const stored = (message) => {
     const item = find(message.clientMessageId);
-    if (!item) return;
+    if (item?.entry.senderId !== message.senderId) return;
     remove(item);
     item.resolve(message);
     pump();
