@@ -99,7 +99,7 @@ export class ChatClient {
       changed: (conversation) => {
         this.#list = null;
         this.#emit('conversation', { conversation });
-        this.#emit('list', undefined);
+        this.#emit('list');
       },
       message: (conversation, message) => this.#emit('message', { conversation, message }),
     };
@@ -245,7 +245,7 @@ export class ChatClient {
     const { userId, status, lastSeenAt, conversation, conversationId } = /** @type {EventFields} */ (payload);
     if (type === 'presence_changed') {
       const online = status === 'online';
-      for (const one of this.#conversations.values()) one._member(userId, () => ({ online, lastSeenAt }));
+      this.#conversations.forEach((one) => one._member(userId, () => ({ online, lastSeenAt })));
       this.#emit('presence', { userId, online, lastSeenAt });
     } else if (type === 'conversation_created') this.#know(conversation, true);
     else {
@@ -259,12 +259,12 @@ export class ChatClient {
   /**
    * @template {keyof ClientEvents} E
    * @param {E} event
-   * @param {ClientEvents[E]} payload
+   * @param {ClientEvents[E]} [payload]
    */
   #emit(event, payload) {
     const first = event !== 'change' && !this.#changing;
     this.#changing = event !== 'change';
-    if (first) queueMicrotask(() => this.#emit('change', undefined));
+    if (first) queueMicrotask(() => this.#emit('change'));
     for (const [wanted, listener] of this.#listeners) {
       // What it throws is the app's own fault: a rejection that nobody handles tells it, and the client goes on.
       if (wanted === event) (async () => listener(payload))();

@@ -160,10 +160,10 @@ export class Conversation {
 
   /** To be called on each key: tells the others, and by itself when it is over. @param {boolean} [active] */
   typing(active = true) {
-    const { now, after, cancel, limits } = this.#core;
-    cancel(this.#typingEnds);
+    const { now, limits } = this.#core;
+    this.#core.cancel(this.#typingEnds);
     if (active && this.#core.usable()) {
-      this.#typingEnds = after(TYPING_ENDS_MS, () => this.typing(false));
+      this.#typingEnds = this.#core.after(TYPING_ENDS_MS, () => this.typing(false));
       if (now() < this.#typingAt + Math.min(TYPING_EVERY_MS, limits().typingLeaseMs / 2)) return;
     } else if (!this.#typingAt) return;
     this.#typingAt = active ? now() : 0;
@@ -238,8 +238,20 @@ export class Conversation {
     const joining = (this.#joining = Object.assign(new AbortController(), /** @type {Deferred<void>} */ (defer())));
     if (this.state !== 'open') this.#set({ state: 'opening' });
     /** @param {JoinReply} reply */
-    const handle = (reply) => {
-      this.#joined(reply);
+    const handle = ({ conversation, epoch, head, recovered, events, members, typing }) => {
+      // Not after the events: whoever hears of them may close.
+      Object.assign(this, { state: 'open' });
+      if (recovered) for (const event of events) this.#logged(event);
+      else {
+        this.#log.reset(epoch, head, events);
+        for (const { type, payload } of events) if (type === 'message_created') this.#core.stored(payload);
+      }
+      this._refresh();
+      this.#set({ members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
+      for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
+      this._upsert(conversation);
+      // A head that is behind what is known is so because of one's own messages, which do not count.
+      this.#read(0, conversation.unreadCount);
       if (joining !== this.#joining) return;
       this.#joining = null;
       joining.resolve();
@@ -251,23 +263,6 @@ export class Conversation {
       this._still(error.retryable ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
     });
     return joining.promise;
-  }
-
-  /** @param {JoinReply} reply */
-  #joined({ conversation, epoch, head, recovered, events, members, typing }) {
-    // Not after the events: whoever hears of them may close.
-    Object.assign(this, { state: 'open' });
-    if (recovered) for (const event of events) this.#logged(event);
-    else {
-      this.#log.reset(epoch, head, events);
-      for (const { type, payload } of events) if (type === 'message_created') this.#core.stored(payload);
-    }
-    this._refresh();
-    this.#set({ members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
-    for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
-    this._upsert(conversation);
-    // A head that is behind what is known is so because of one's own messages, which do not count.
-    this.#read(0, conversation.unreadCount);
   }
 
   /** @internal @param {string} type @param {Payload} payload */

@@ -34,10 +34,8 @@ export function createLog() {
     seq = to;
     // Of a conversation that is not open nothing comes that would take them over, so these are bounded too.
     ahead = ahead.filter((entry) => entry.seq > to).slice(-MOST);
-    if (entries.length > MOST) {
-      entries = entries.slice(-MOST);
-      hasOlder = true;
-    }
+    hasOlder ||= entries.length > MOST;
+    entries = entries.slice(-MOST);
   };
 
   const oldest = () => entries[0]?.seq ?? 1;

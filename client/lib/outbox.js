@@ -140,9 +140,8 @@ export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue =
       else if (!fresh.entry.content) fresh.reject(new ChatError('INVALID'));
       else if (!old && items.length >= maxQueue) fresh.reject(passing('QUEUE_FULL'));
       else {
-        const item = Object.assign(old ?? fresh, fresh);
-        if (!old) items.push(item);
-        keep(item);
+        if (!old) items.push(fresh);
+        keep(Object.assign(old ?? fresh, fresh));
         pump();
       }
       return fresh.promise;
