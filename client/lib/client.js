@@ -55,7 +55,8 @@ export class ChatClient {
   #reloads = 0;
   /** @type {Set<[event: string, listener: (payload: unknown) => void]>} */
   #listeners = new Set();
-  #changing = false;
+  /** @type {boolean | undefined} */
+  #changing;
 
   /** @param {Options} options */
   constructor(options) {

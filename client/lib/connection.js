@@ -62,8 +62,8 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   /** Of the listeners. */
   /** @type {AbortController | undefined} */
   let stop;
-  /** @type {Socket | null} */
-  let socket = null;
+  /** @type {Socket | null | undefined} */
+  let socket;
   let limits = /** @type {Limits} */ ({});
   let status = /** @type {Status} */ ({});
   /** Counts attempts and their ends: what an older one waited for does not matter any more. */
@@ -280,7 +280,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     if (terminal && !replace) return end('failed', { code, message, closeCode }, new ChatError(code, message));
     if (replace) need = 'rejected';
     else if (need === 'connect') need = 'reconnect';
-    if (readyAt && now() - readyAt >= STEADY_MS) failures = 0;
+    if (readyAt && now() >= readyAt + STEADY_MS) failures = 0;
     notBefore = Math.max(notBefore, now() + pauseMs);
     const wait = replace ? 0 : Math.max(pauseAfter(failures++, random), notBefore - now());
     if (drop()) later(wait, { code, message, closeCode });
@@ -306,18 +306,17 @@ export function createConnection(options, { now, after, cancel, random }, on) {
 
   /** Lets go of the socket, and of whoever waits for an answer. Whoever hears of that may close: @returns {boolean} whether not. @param {unknown} [ended] */
   const drop = (ended) => {
-    const old = socket;
     const was = readyAt;
     const mine = ++attempts;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    }
     socket = null;
     readyAt = 0;
     usable = false;
     halt();
     cancel(refreshing);
-    if (old) {
-      old.onopen = old.onmessage = old.onclose = null;
-      old.close(1000);
-    }
     for (const done of pending.values()) done(passing('DISCONNECTED'));
     if (was || ended) on.down();
     return mine === attempts;

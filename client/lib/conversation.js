@@ -248,7 +248,7 @@ export class Conversation {
       }
       this._refresh();
       this.#set({ members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
-      for (const userId of typing) this.#lease(userId, this.#core.limits().typingLeaseMs);
+      typing.forEach((userId) => this.#lease(userId, this.#core.limits().typingLeaseMs));
       this._upsert(conversation);
       // A head that is behind what is known is so because of one's own messages, which do not count.
       this.#read(0, conversation.unreadCount);

@@ -5,4 +5,4 @@
  * @returns {[code: string, message: string, terminal: boolean, pauseMs: number]} `terminal`: the same would happen again, so never
  *   come back by oneself.
  */
-export declare function judge(closeCode: number, reason: string): [code: string, message: string, terminal: boolean, pauseMs: number];
+export declare const judge: (closeCode: number, reason: string) => [code: string, message: string, terminal: boolean, pauseMs: number];

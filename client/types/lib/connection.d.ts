@@ -29,6 +29,20 @@ export type Handlers = {
 };
 export type Connection = ReturnType<typeof createConnection>;
 /**
+ * @template T
+ * @typedef {(error: ChatError | null, reply?: T) => void} Settle Without an error there is a reply.
+ */
+/** @typedef {{ state: State, reason: Reason, retryAt: number | null }} Status */
+/**
+ * @typedef {object} Handlers
+ * @property {(status: Status) => void} state
+ * @property {(reply: AuthReply) => void} ready Connected. Throws where that is as somebody else.
+ * @property {() => void} down No longer.
+ * @property {(type: string, payload: Payload) => void} event
+ * @property {(error: ChatError) => void} error One that nobody asked for.
+ */
+/** @typedef {ReturnType<typeof createConnection>} Connection */
+/**
  * @param {Options} options
  * @param {Timing} timing
  * @param {Handlers} on

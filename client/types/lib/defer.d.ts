@@ -10,4 +10,4 @@ export type Deferred<T> = {
  * @typedef {{ promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void }} Deferred
  */
 /** @template T @returns {Deferred<T>} */
-export declare function defer<T>(): Deferred<T>;
+export declare const defer: <T>() => Deferred<T>;

@@ -17,7 +17,7 @@ export type Outbox = ReturnType<typeof createOutbox>;
  * @param {Pick<Connection, 'usable' | 'call' | 'ended'>} connection
  * @param {(conversationId: string, stored?: Message) => void} changed
  */
-export declare function createOutbox({ storage, storageKey, maxQueue }: Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>, { usable, call, ended }: Pick<Connection, 'usable' | 'call' | 'ended'>, changed: (conversationId: string, stored?: Message) => void): {
+export declare const createOutbox: ({ storage, storageKey, maxQueue }: Pick<Options, 'storage' | 'storageKey' | 'maxQueue'>, { usable, call, ended }: Pick<Connection, 'usable' | 'call' | 'ended'>, changed: (conversationId: string, stored?: Message) => void) => {
     pump: () => void;
     stored: (message: Message) => void;
     discard: (clientMessageId: string) => void;
