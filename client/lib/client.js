@@ -27,9 +27,6 @@ const JOINED_AT_ONCE = 4;
 
 /** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
 
-/** Unlike all others of one user: no more is needed. `randomUUID` would want a secure context. */
-const anyId = () => `${Date.now()}${Math.random()}`;
-
 export class ChatClient {
   /** @readonly @type {State} */
   state = 'idle';
@@ -88,7 +85,7 @@ export class ChatClient {
       ...timing,
       ...connection,
       ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._refresh(message)),
-      randomId: options.randomId ?? anyId,
+      randomId: options.randomId ?? (() => `${Date.now()}${Math.random()}`),
       user: () => this.user,
       self: () => this.user?.id,
       inTurn: (ask) => {

@@ -51,14 +51,14 @@ const AGAIN_MS = 1000;
  * @param {Timing} timing
  * @param {Handlers} on
  */
-export function createConnection(options, { now, after, cancel, random }, on) {
+export const createConnection = (options, { now, after, cancel, random }, on) => {
   const { window, document } = /** @type {Environment} */ (options.environment ?? globalThis);
   /** In a row, for the pause. */
   let failures = 0;
   /** @type {Map<string, Settle<Payload>>} */
   const pending = new Map();
-  /** @type {Deferred<void> | null} */
-  let running = null;
+  /** @type {Deferred<void> | null | undefined} */
+  let running;
   /** Of the listeners. */
   /** @type {AbortController | undefined} */
   let stop;
@@ -78,11 +78,12 @@ export function createConnection(options, { now, after, cancel, random }, on) {
   let lastId = 0;
   /** The next step: to give up waiting, to look for signs of life, to try again. */
   let step = NOTHING;
-  let stepAt = Infinity;
+  /** @type {number} */
+  let stepAt;
   /** @type {unknown} */
   let stepTimer;
-  /** @type {Ticker | null} */
-  let ticker = null;
+  /** @type {Ticker | undefined} */
+  let ticker;
   /** Why the next token is needed: nothing has failed yet, nor succeeded; something has; the last token was refused. */
   let need = /** @type {TokenAsk['reason']} */ ('connect');
   /** @type {Promise<string> | null} */
@@ -317,7 +318,7 @@ export function createConnection(options, { now, after, cancel, random }, on) {
     usable = false;
     halt();
     cancel(refreshing);
-    for (const done of pending.values()) done(passing('DISCONNECTED'));
+    pending.forEach((done) => done(passing('DISCONNECTED')));
     if (was || ended) on.down();
     return mine === attempts;
   };

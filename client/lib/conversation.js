@@ -49,18 +49,18 @@ export class Conversation {
   #core;
   #log = createLog();
   #wanted = false;
-  /** @type {readonly Entry[] | null} */
-  #messages = null;
+  /** @type {readonly Entry[] | null | undefined} */
+  #messages;
   /** When each one's typing ends by itself. @type {Map<string, unknown>} */
   #leases = new Map();
-  /** @type {(Deferred<void> & AbortController) | null} */
-  #joining = null;
-  /** @type {Promise<boolean> | null} */
-  #loading = null;
+  /** @type {(Deferred<void> & AbortController) | null | undefined} */
+  #joining;
+  /** @type {Promise<boolean> | null | undefined} */
+  #loading;
   /** How far it is to be marked as read, and whether the server is being told. */
   #mark = 0;
-  /** @type {Promise<void> | null} */
-  #marking = null;
+  /** @type {Promise<void> | null | undefined} */
+  #marking;
   /** One's own typing: when it was last announced, 0 for not; and when it ends. */
   #typingAt = 0;
   /** @type {unknown} */

@@ -35,7 +35,7 @@ export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue =
   /** @returns {LogMessage[]} */
   const read = () => {
     try {
-      const kept = /** @type {LogMessage[]} */ (JSON.parse(storage?.getItem(key) ?? ''));
+      const kept = /** @type {LogMessage[]} */ (JSON.parse(/** @type {string} */ (storage?.getItem(key))));
       return kept.filter((entry) => entry.clientMessageId && entry.content);
     } catch {
       return [];
