@@ -19,7 +19,7 @@ const JOINED_AT_ONCE = 4;
  *   randomId: () => string,
  *   user: () => User | null,
  *   self: () => string | undefined,
- *   inTurn: <T>(ask: () => Promise<T>) => Promise<T>,
+ *   turn: <T>(ask: () => Promise<T>) => Promise<T>,
  *   changed: (conversation: Conversation) => void,
  *   message: (conversation: Conversation, message: LogMessage) => void,
  * }} Core `self`: one's own user id.
@@ -68,11 +68,11 @@ export class ChatClient {
       },
       // Connected: everything is to be as it was.
       ready: ({ user, epoch, limits }) => {
-        if ((this.user ?? user).id !== user.id) throw new Error('user');
+        if ((this.user ?? user).id !== user.id) throw Error('user');
         Object.assign(this, { user, limits });
-        if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._forget());
+        if (epoch !== this.#epoch) this.#conversations.forEach((conversation) => conversation._reset());
         this.#epoch = epoch;
-        this.#core.adopt(user.id);
+        this.#core.ready(user.id);
         this.#reload();
         for (const conversation of this.#all) if (connection.usable()) conversation._up();
         this.#core.pump();
@@ -84,11 +84,11 @@ export class ChatClient {
     this.#core = {
       ...timing,
       ...connection,
-      ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._refresh(message)),
-      randomId: options.randomId ?? (() => `${Date.now()}${Math.random()}`),
+      ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._changed(message)),
+      randomId: options.randomId ?? (() => Date.now() + `${Math.random()}`),
       user: () => this.user,
       self: () => this.user?.id,
-      inTurn: (ask) => {
+      turn: (ask) => {
         // The answers are long, so that a server takes only so many; and it takes only so many in a second.
         const mine = /** @type {Promise<unknown>} */ (joins.shift()).then(ask);
         joins.push(mine.catch(NOTHING));
@@ -218,8 +218,8 @@ export class ChatClient {
 
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
   status(userId) {
-    const open = this.#all.filter(({ state }) => state === 'open');
-    return open.flatMap(({ members }) => members).find((member) => member.userId === userId);
+    const known = this.#all.flatMap(({ state, members }) => (state === 'open' ? members : []));
+    return known.find((member) => member.userId === userId);
   }
 
   /**
@@ -234,7 +234,7 @@ export class ChatClient {
   /** @param {Summary} summary @param {boolean} [member] */
   #know(summary, member) {
     const conversation = this.conversation(summary.id);
-    conversation._upsert(summary, member);
+    conversation._set(summary, member);
     return conversation;
   }
 
@@ -262,7 +262,7 @@ export class ChatClient {
   #emit(event, payload) {
     const first = event !== 'change' && !this.#changing;
     this.#changing = event !== 'change';
-    if (first) queueMicrotask(() => this.#emit('change'));
+    if (first) Promise.resolve().then(() => this.#emit('change'));
     for (const [wanted, listener] of this.#listeners) {
       // What it throws is the app's own fault: a rejection that nobody handles tells it, and the client goes on.
       if (wanted === event) (async () => listener(payload))();

@@ -275,7 +275,7 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
    * @param {number} [pauseMs]
    * @param {number} [closeCode]
    */
-  const lost = (code, message = 'late', terminal, pauseMs = 0, closeCode) => {
+  const lost = (code, message = code, terminal, pauseMs = 0, closeCode) => {
     // A token comes from the app in place of one that was refused, at once; but not again and again.
     const replace = code === 'unauthorized' && need !== 'rejected';
     if (terminal && !replace) return end('failed', { code, message, closeCode }, new ChatError(code, message));
@@ -391,7 +391,7 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
      */
     ask: (action, payload, handle, signal) =>
       new Promise((resolve, reject) => {
-        signal?.throwIfAborted();
+        if (signal?.aborted) throw signal.reason;
         if (!usable) throw passing('DISCONNECTED');
         const stop = () => done(signal?.reason);
         signal?.addEventListener('abort', stop);

@@ -111,7 +111,7 @@ export class Conversation {
   /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
   async close() {
     if (!this.#wanted) return;
-    this._still('closed');
+    this._end('closed');
     await this.#ask('leave_conversation').catch(NOTHING);
   }
 
@@ -151,8 +151,8 @@ export class Conversation {
       const oldest = this.#log.oldest();
       const { messages, hasMore } = await this.#ask('load_messages', { before: oldest, limit });
       // Unless everything was replaced meanwhile.
-      if (oldest === this.#log.oldest()) this.#log.prepend(messages, hasMore);
-      this._refresh();
+      if (oldest === this.#log.oldest()) this.#log.older(messages, hasMore);
+      this._changed();
       return this.hasOlder;
     };
     return (this.#loading ??= load().finally(() => (this.#loading = null)));
@@ -194,7 +194,7 @@ export class Conversation {
   async #tellMark() {
     while (this.#mark > this.readSeq) {
       const mark = this.#mark;
-      const { seq, unreadCount } = await this.#core.inTurn(() => this.#ask('mark_read', { seq: mark }));
+      const { seq, unreadCount } = await this.#core.turn(() => this.#ask('mark_read', { seq: mark }));
       if (mark === this.#mark) this.#mark = seq;
       // What came meanwhile is in the log, but perhaps not in the answer.
       this.#read(seq, unreadCount);
@@ -206,14 +206,14 @@ export class Conversation {
     const readSeq = Math.max(seq, this.readSeq);
     const mark = Math.max(this.#mark, readSeq);
     if (mark >= this.head) unreadCount = 0;
-    else if (this.state === 'open') unreadCount = this.#log.unreadAfter(mark, this.#core.self()) ?? unreadCount;
+    else if (this.state === 'open') unreadCount = this.#log.unreadCount(mark, this.#core.self()) ?? unreadCount;
     this.#set({ readSeq, unreadCount });
   }
 
   /** Ends the membership of a group. @returns {Promise<void>} */
   async leave() {
     await this.#ask('leave_group');
-    this._still('left');
+    this._end('left');
   }
 
   /**
@@ -246,10 +246,10 @@ export class Conversation {
         this.#log.reset(epoch, head, events);
         for (const { type, payload } of events) if (type === 'message_created') this.#core.stored(payload);
       }
-      this._refresh();
+      this._changed();
       this.#set({ members: members.map(({ status, ...member }) => ({ ...member, online: status === 'online' })) });
       typing.forEach((userId) => this.#lease(userId, this.#core.limits().typingLeaseMs));
-      this._upsert(conversation);
+      this._set(conversation);
       // A head that is behind what is known is so because of one's own messages, which do not count.
       this.#read(0, conversation.unreadCount);
       if (joining !== this.#joining) return;
@@ -257,10 +257,10 @@ export class Conversation {
       joining.resolve();
       if (this.#log.gap()) this._join();
     };
-    const ask = () => this.#ask('join_conversation', { since: this.#log.position(), limit }, handle, joining.signal);
-    this.#core.inTurn(ask).catch((/** @type {ChatError} */ error) => {
+    const ask = () => this.#ask('join_conversation', { since: this.#log.since(), limit }, handle, joining.signal);
+    this.#core.turn(ask).catch((/** @type {ChatError} */ error) => {
       if (joining !== this.#joining) return;
-      this._still(error.retryable ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
+      this._end(error.retryable ? 'opening' : error.code === 'not_found' ? 'left' : 'closed', error);
     });
     return joining.promise;
   }
@@ -268,7 +268,7 @@ export class Conversation {
   /** @internal @param {string} type @param {Payload} payload */
   _event(type, payload) {
     const { userId, seq, expiresInMs } = /** @type {EventFields} */ (payload);
-    if (type === 'conversation_activity') this._upsert({ ...this, .../** @type {Summary} */ (payload) }, true);
+    if (type === 'conversation_activity') this._set({ ...this, .../** @type {Summary} */ (payload) }, true);
     // The rest is about open ones; what comes late of one that was closed comes again when it is opened.
     else if (!this.#wanted) return;
     // Without a time it is `typing_stopped`.
@@ -285,9 +285,9 @@ export class Conversation {
 
   /** @param {LogEvent} event */
   #logged(event) {
-    if (!this.#log.apply(event)) return;
+    if (!this.#log.event(event)) return;
     const { type, payload } = event;
-    this._refresh();
+    this._changed();
     if (type === 'message_created') {
       this.#lease(payload.senderId);
       this.#core.stored(payload);
@@ -303,7 +303,7 @@ export class Conversation {
       this.#reached(payload.seq);
       this.#set({ members, memberCount: this.memberCount + (joined ? 1 : -1) });
       // Unless it is told of the past.
-      if (!joined && userId === this.#core.self() && !this.#joining) this._still('left');
+      if (!joined && userId === this.#core.self() && !this.#joining) this._end('left');
     }
   }
 
@@ -327,7 +327,7 @@ export class Conversation {
   }
 
   /** @internal What the server says of it. @param {Summary} summary @param {boolean} [member] Also if one had left. */
-  _upsert({ kind, title, memberCount, createdAt, inviteCode, head, lastMessage, readSeq, unreadCount }, member) {
+  _set({ kind, title, memberCount, createdAt, inviteCode, head, lastMessage, readSeq, unreadCount }, member) {
     const newer = head >= this.head;
     this.#set({
       ...{ kind, title, memberCount, createdAt, inviteCode },
@@ -339,10 +339,10 @@ export class Conversation {
   }
 
   /** @internal What is pending, or was loaded, has changed. @param {Message} [message] One's own that the server has stored. */
-  _refresh(message) {
+  _changed(message) {
     this.#messages = null;
     if (message) {
-      this.#log.acknowledge(message);
+      this.#log.stored(message);
       this.#reached(message.seq, message);
     }
     this.#core.changed(this);
@@ -357,19 +357,19 @@ export class Conversation {
   /** @internal Not connected any more. */
   _down() {
     const wanted = this.#wanted;
-    this._still(!wanted ? this.state : this.#core.ended() ? 'closed' : 'opening', passing('DISCONNECTED'));
+    this._end(!wanted ? this.state : this.#core.ended() ? 'closed' : 'opening', passing('DISCONNECTED'));
     // It is opened again also after `connect`.
     this.#wanted = wanted;
   }
 
   /** @internal The server's history is another one: its numbers begin again, and it may not know this one. */
-  _forget() {
+  _reset() {
     this.#mark = 0;
     this.#set({ kind: undefined, head: 0, readSeq: 0 });
   }
 
   /** @internal Nothing goes on: whoever waits for the join hears of it. @param {Conversation['state']} state @param {ChatError} [error] */
-  _still(state, error = new ChatError('CLOSED')) {
+  _end(state, error = new ChatError('CLOSED')) {
     const joining = this.#joining;
     this.#joining = null;
     this.#wanted = state === 'opening';

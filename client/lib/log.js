@@ -48,7 +48,7 @@ export function createLog() {
     },
 
     /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
-    position() {
+    since() {
       seen = 0;
       if (epoch) return { epoch, seq };
     },
@@ -79,9 +79,9 @@ export function createLog() {
      * @param {LogEvent} event
      * @returns {boolean} Whether it is what comes next. If not, nothing is taken.
      */
-    apply(event) {
+    event(event) {
       const entry = entryOfEvent(event);
-      seen = Math.max(seen, entry.seq);
+      if (entry.seq > seen) seen = entry.seq;
       if (!epoch || entry.seq !== seq + 1) return false;
       entries.push(entry);
       advance(entry.seq);
@@ -93,7 +93,7 @@ export function createLog() {
      *
      * @param {Message} message
      */
-    acknowledge(message) {
+    stored(message) {
       ahead = [...ahead.filter((entry) => entry.seq !== message.seq), entryOf(message)].sort((a, b) => a.seq - b.seq);
       advance(seq);
     },
@@ -104,7 +104,7 @@ export function createLog() {
      * @param {Message[]} messages Ascending.
      * @param {boolean} hasMore
      */
-    prepend(messages, hasMore) {
+    older(messages, hasMore) {
       const older = messages.filter((message) => message.seq < oldest());
       entries = [...older.map(entryOf), ...entries];
       hasOlder = hasMore && older.length > 0;
@@ -117,7 +117,7 @@ export function createLog() {
      * @param {string} [self]
      * @returns {number | undefined}
      */
-    unreadAfter: (mark, self) =>
+    unreadCount: (mark, self) =>
       mark + 1 < oldest() ? undefined : entries.filter((e) => e.seq > mark && e.kind === 'message' && e.senderId !== self).length,
   };
 }

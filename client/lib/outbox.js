@@ -116,10 +116,10 @@ export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue =
     entries: (conversationId) => items.map(({ entry }) => entry).filter((entry) => entry.conversationId === conversationId),
 
     /** The user is known: takes over what was kept for them, before what is here already. @param {string} userId */
-    adopt(userId) {
+    ready(userId) {
       if (key) return;
       key = `${storageKey}:${userId}`;
-      items.unshift(...read().map(itemOf));
+      items = [...read().map(itemOf), ...items];
       for (const item of items) {
         const { entry } = item;
         entry.senderId = userId;

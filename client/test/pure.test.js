@@ -46,30 +46,30 @@ const seqs = (log) => log.entries().map((entry) => entry.seq);
 
 test('the log takes each event once and in order, and tells a gap', () => {
   const log = createLog();
-  assert.equal(log.position(), undefined);
-  assert.deepEqual([log.apply(created(1)), log.gap()], [false, true], 'nothing is known yet');
+  assert.equal(log.since(), undefined);
+  assert.deepEqual([log.event(created(1)), log.gap()], [false, true], 'nothing is known yet');
   log.reset('e', 2, [created(1), created(2)]);
-  assert.deepEqual([log.apply(created(2)), log.apply(created(3)), log.apply(created(3)), log.apply(created(5))], [false, true, false, false]);
+  assert.deepEqual([log.event(created(2)), log.event(created(3)), log.event(created(3)), log.event(created(5))], [false, true, false, false]);
   assert.deepEqual(seqs(log), [1, 2, 3]);
   assert.equal(log.gap(), true);
-  assert.deepEqual(log.position(), { epoch: 'e', seq: 3 });
+  assert.deepEqual(log.since(), { epoch: 'e', seq: 3 });
   assert.equal(log.gap(), false, 'who asks where to resume from fills it');
-  assert.equal(log.apply(created(4)), true);
-  assert.equal(log.apply({ type: 'message_created', payload: {} }), false, 'what has no number is nothing');
+  assert.equal(log.event(created(4)), true);
+  assert.equal(log.event({ type: 'message_created', payload: {} }), false, 'what has no number is nothing');
   assert.equal(log.gap(), false);
 });
 
 test('an acknowledged message stands ahead of the position, moves it not, and is there once', () => {
   const log = createLog();
   log.reset('e', 1, [created(1)]);
-  log.acknowledge(created(4, { senderId: 'me' }).payload);
-  log.acknowledge(created(3, { senderId: 'me' }).payload);
-  log.acknowledge(created(3, { senderId: 'me' }).payload);
-  assert.deepEqual([seqs(log), log.position().seq], [[1, 3, 4], 1]);
-  log.apply(created(2));
-  log.apply(created(3));
-  assert.deepEqual([seqs(log), log.position().seq], [[1, 2, 3, 4], 3]);
-  log.acknowledge(created(2).payload);
+  log.stored(created(4, { senderId: 'me' }).payload);
+  log.stored(created(3, { senderId: 'me' }).payload);
+  log.stored(created(3, { senderId: 'me' }).payload);
+  assert.deepEqual([seqs(log), log.since().seq], [[1, 3, 4], 1]);
+  log.event(created(2));
+  log.event(created(3));
+  assert.deepEqual([seqs(log), log.since().seq], [[1, 2, 3, 4], 3]);
+  log.stored(created(2).payload);
   assert.deepEqual(seqs(log), [1, 2, 3, 4]);
   log.reset('e', 3, [created(2), created(3)]);
   assert.deepEqual(seqs(log), [2, 3, 4], 'acknowledged and newer than what was loaded');
@@ -81,9 +81,9 @@ test('older pages go in front, without what is there already', () => {
   const log = createLog();
   log.reset('e', 9, [created(8), created(9)]);
   assert.deepEqual([log.hasOlder, log.oldest()], [true, 8]);
-  log.prepend([5, 6, 7, 8].map((seq) => created(seq).payload), true);
+  log.older([5, 6, 7, 8].map((seq) => created(seq).payload), true);
   assert.deepEqual([seqs(log), log.hasOlder, log.oldest()], [[5, 6, 7, 8, 9], true, 5]);
-  log.prepend([created(2).payload], false);
+  log.older([created(2).payload], false);
   assert.deepEqual([seqs(log), log.hasOlder], [[2, 5, 6, 7, 8, 9], false]);
   const empty = createLog();
   empty.reset('e', 0, []);
@@ -93,9 +93,9 @@ test('older pages go in front, without what is there already', () => {
 test('the log does not grow for ever by what comes live', () => {
   const log = createLog();
   log.reset('e', 0, []);
-  for (let seq = 1; seq <= 7000; seq++) log.apply(created(seq));
+  for (let seq = 1; seq <= 7000; seq++) log.event(created(seq));
   assert.equal(log.entries().length, 5000);
-  assert.deepEqual([log.hasOlder, log.oldest(), log.position().seq], [true, 2001, 7000]);
+  assert.deepEqual([log.hasOlder, log.oldest(), log.since().seq], [true, 2001, 7000]);
 });
 
 /** An outbox, what it has on its way, and what its conversations were told. */
@@ -168,17 +168,17 @@ test('what is unsent is kept for its user only, and taken over before what is ne
   const { outbox: first, add, flying } = outboxOf({ storage });
   add('x', 'early');
   assert.equal(storage.items.size, 0, 'whose it is, is not known yet');
-  first.adopt('alice');
+  first.ready('alice');
   flying[0].settle(new ChatError('too_large'));
   add('x', 'second');
 
   const { outbox: bob } = outboxOf({ storage });
-  bob.adopt('bob');
+  bob.ready('bob');
   assert.deepEqual(ids(bob), []);
 
   const { outbox: next, add: addNext } = outboxOf({ storage });
   addNext('x', 'new');
-  next.adopt('alice');
+  next.ready('alice');
   assert.deepEqual(ids(next), ['early', 'second', 'new']);
   assert.deepEqual(next.entries('x').map(({ status, error, senderId }) => [status, error?.code, senderId]), [['failed', 'too_large', 'alice'], ['pending', undefined, 'alice'], ['pending', undefined, 'alice']]);
   assert.ok(next.entries('x')[0].error instanceof ChatError);
@@ -189,13 +189,13 @@ test('what is unsent is kept for its user only, and taken over before what is ne
 test('two tabs with one storage do not take away what is the other one’s', () => {
   const storage = new FakeStorage();
   const [left, right] = [outboxOf({ storage }), outboxOf({ storage })];
-  left.outbox.adopt('alice');
-  right.outbox.adopt('alice');
+  left.outbox.ready('alice');
+  right.outbox.ready('alice');
   left.add('x', 'l');
   right.add('x', 'r');
   right.outbox.stored({ conversationId: 'x', clientMessageId: 'r' });
   const { outbox: later } = outboxOf({ storage });
-  later.adopt('alice');
+  later.ready('alice');
   assert.deepEqual(ids(later), ['l']);
 });
 
@@ -204,7 +204,7 @@ test('a storage that is corrupt or full does no harm', () => {
     const storage = new FakeStorage();
     storage.setItem('p:alice', text);
     const { outbox } = outboxOf({ storage, storageKey: 'p' });
-    outbox.adopt('alice');
+    outbox.ready('alice');
     assert.deepEqual(ids(outbox), [], text);
   }
   const full = new FakeStorage();
@@ -212,7 +212,7 @@ test('a storage that is corrupt or full does no harm', () => {
     throw new Error('QuotaExceededError');
   };
   const { outbox, add } = outboxOf({ storage: full });
-  outbox.adopt('alice');
+  outbox.ready('alice');
   add('x', 'a');
   assert.deepEqual(ids(outbox), ['a']);
 });
