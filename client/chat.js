@@ -3,10 +3,10 @@
  * what it says on the wire.
  */
 
-export { ChatClient } from './lib/client.js';
+export { STATES } from './lib/states.js';
 export { Conversation } from './lib/conversation.js';
 export { ChatError } from './lib/error.js';
-export { STATES } from './lib/states.js';
+export { ChatClient } from './lib/client.js';
 /** @typedef {import('./lib/types.js').Entry} Entry */
 /** @typedef {import('./lib/types.js').LogMessage} LogMessage */
 /** @typedef {import('./lib/types.js').Membership} Membership */
