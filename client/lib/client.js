@@ -1,6 +1,6 @@
 /** The client: conversations and messages on a connection. */
 
-/** @import { ClientEvents, Entry, Limits, LogMessage, Message, Options, Payload, Presence, Reason, Replies, State, Summary, User } from './types.js' */
+/** @import { ClientEvents, Limits, LogMessage, Options, Payload, Presence, Reason, State, Summary, User } from './types.js' */
 /** @import { Connection } from './connection.js' */
 /** @import { Outbox } from './outbox.js' */
 /** @import { Timing } from './timing.js' */
@@ -85,6 +85,7 @@ export class ChatClient {
       ...timing,
       ...connection,
       ...createOutbox(options, connection, (conversationId, message) => this.conversation(conversationId)._changed(message)),
+      // Unlike all others of one user: no more is needed. `randomUUID` would want a secure context.
       randomId: options.randomId ?? (() => Date.now() + `${Math.random()}`),
       user: () => this.user,
       self: () => this.user?.id,
@@ -108,23 +109,8 @@ export class ChatClient {
     return (this.#list ??= this.#all.filter(({ kind, state }) => kind && state !== 'left'));
   }
 
-  /** Latest activity first. */
-  get #all() {
-    return [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
-  }
-
   get hasMoreConversations() {
     return !!this.#cursor;
-  }
-
-  /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
-  connect() {
-    return this.#core.connect();
-  }
-
-  /** Does not wait for the next attempt. */
-  retry() {
-    this.#core.retry();
   }
 
   /** Ends it. Messages that are not sent stay in the storage, if there is one. */
@@ -142,6 +128,11 @@ export class ChatClient {
     const entry = /** @type {[string, (payload: unknown) => void]} */ ([event, listener]);
     this.#listeners.add(entry);
     return () => void this.#listeners.delete(entry);
+  }
+
+  /** Latest activity first. */
+  get #all() {
+    return [...this.#conversations.values()].sort((a, b) => (a._activity < b._activity ? 1 : -1));
   }
 
   /**
@@ -188,11 +179,9 @@ export class ChatClient {
     }
   }
 
-  /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
-  conversation(id) {
-    const conversation = this.#conversations.get(id) ?? new Conversation(id, this.#core);
-    this.#conversations.set(id, conversation);
-    return conversation;
+  /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
+  connect() {
+    return this.#core.connect();
   }
 
   /**
@@ -216,6 +205,11 @@ export class ChatClient {
     return this.#obtain('join_group', { inviteCode });
   }
 
+  /** Does not wait for the next attempt. */
+  retry() {
+    this.#core.retry();
+  }
+
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
   status(userId) {
     const known = this.#all.flatMap(({ state, members }) => (state === 'open' ? members : []));
@@ -229,6 +223,13 @@ export class ChatClient {
   async #obtain(action, payload) {
     const { conversation } = await this.#core.ask(action, payload);
     return this.#know(conversation, true);
+  }
+
+  /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
+  conversation(id) {
+    const conversation = this.#conversations.get(id) ?? new Conversation(id, this.#core);
+    this.#conversations.set(id, conversation);
+    return conversation;
   }
 
   /** @param {Summary} summary @param {boolean} [member] */

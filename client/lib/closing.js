@@ -16,5 +16,6 @@ const RATE_LIMITED_MS = 10_000;
 export const judge = (closeCode, reason) => {
   const terminal = TERMINAL.test(`${closeCode}`);
   const own = closeCode >= 4000;
-  return [(own && reason) || (!terminal ? 'network' : own ? 'closed' : 'protocol'), reason, terminal, closeCode === RATE_LIMITED ? RATE_LIMITED_MS : 0];
+  const code = (own && reason) || (!terminal ? 'network' : own ? 'closed' : 'protocol');
+  return [code, reason, terminal, closeCode === RATE_LIMITED ? RATE_LIMITED_MS : 0];
 }

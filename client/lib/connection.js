@@ -173,6 +173,20 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
     }
   };
 
+  /** @param {AuthReply} reply */
+  const ready = (reply) => {
+    limits = reply.limits;
+    usable = true;
+    readyAt = now();
+    quiet();
+    on.ready(reply);
+    // Whoever heard of it may have closed.
+    if (!readyAt) return;
+    need = 'reconnect';
+    enter('connected');
+    running?.resolve();
+  };
+
   /**
    * A token from the app, which is asked one question at a time.
    *
@@ -221,7 +235,9 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
   /** Throws where the URL is none. @param {string} token */
   const open = (token) => {
     const { href } = new URL(options.url, window?.location?.href);
-    socket = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(href.replace('http', 'ws'));
+    socket = new (options.WebSocket ?? /** @type {new (url: string) => Socket} */ (/** @type {unknown} */ (WebSocket)))(
+      href.replace('http', 'ws'),
+    );
     plan(CONNECT_MS, () => lost('network'));
     socket.onopen = () => {
       call('auth', { token }, (error, reply) => {
@@ -235,20 +251,6 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
       lost(...judge(code, reason), code);
     };
     socket.onerror = NOTHING;
-  };
-
-  /** @param {AuthReply} reply */
-  const ready = (reply) => {
-    limits = reply.limits;
-    usable = true;
-    readyAt = now();
-    quiet();
-    on.ready(reply);
-    // Whoever heard of it may have closed.
-    if (!readyAt) return;
-    need = 'reconnect';
-    enter('connected');
-    running?.resolve();
   };
 
   /** A new token for the connection that goes on: asked for until there is one. @param {'expiring' | 'rejected'} reason */
@@ -305,7 +307,12 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
     if (drop(ended)) enter(state, reason);
   };
 
-  /** Lets go of the socket, and of whoever waits for an answer. Whoever hears of that may close: @returns {boolean} whether not. @param {unknown} [ended] */
+  /**
+   * Lets go of the socket, and of whoever waits for an answer.
+   *
+   * @param {unknown} [ended]
+   * @returns {boolean} Whether nobody who heard of that closed.
+   */
   const drop = (ended) => {
     const was = readyAt;
     const mine = ++attempts;
@@ -360,7 +367,10 @@ export const createConnection = (options, { now, after, cancel, random }, on) =>
         document?.addEventListener('visibilitychange', () => document.hidden || wake(), stop);
         try {
           // While the page is hidden its timers are slow, but not those of a worker. Its word may be early: the clock was set back.
-          if (document) (ticker = options.environment?.ticker?.() ?? new Worker(new URL('./ticker.js', import.meta.url), { type: 'module' })).onmessage = () => (now() < stepAt ? ticker?.postMessage(stepAt - now()) : due());
+          if (document) {
+            ticker = options.environment?.ticker?.() ?? new Worker(new URL('./ticker.js', import.meta.url), { type: 'module' });
+            ticker.onmessage = () => (now() < stepAt ? ticker?.postMessage(stepAt - now()) : due());
+          }
         } catch {
           // Not allowed here: then the page's timers must do.
         }

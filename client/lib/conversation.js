@@ -81,6 +81,19 @@ export class Conversation {
     return this.#log.hasOlder;
   }
 
+  /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
+  loadOlder(limit = 50) {
+    const load = async () => {
+      const oldest = this.#log.oldest();
+      const { messages, hasMore } = await this.#ask('load_messages', { before: oldest, limit });
+      // Unless everything was replaced meanwhile.
+      if (oldest === this.#log.oldest()) this.#log.older(messages, hasMore);
+      this._changed();
+      return this.hasOlder;
+    };
+    return (this.#loading ??= load().finally(() => (this.#loading = null)));
+  }
+
   /** Ascending, then those not sent yet in the order of sending. A new array whenever it changes. @returns {readonly Entry[]} */
   get messages() {
     return (this.#messages ??= [...this.#log.entries(), ...this.#core.entries(this.id)]);
@@ -108,11 +121,9 @@ export class Conversation {
     return this.state === 'open' ? Promise.resolve() : this._join(limit);
   }
 
-  /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
-  async close() {
-    if (!this.#wanted) return;
-    this._end('closed');
-    await this.#ask('leave_conversation').catch(NOTHING);
+  /** @param {number} head @param {Message} [lastMessage] */
+  #reached(head, lastMessage = this.lastMessage) {
+    if (head > this.head) this.#set({ head, lastMessage });
   }
 
   /**
@@ -145,17 +156,11 @@ export class Conversation {
     this.#core.discard(clientMessageId);
   }
 
-  /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
-  loadOlder(limit = 50) {
-    const load = async () => {
-      const oldest = this.#log.oldest();
-      const { messages, hasMore } = await this.#ask('load_messages', { before: oldest, limit });
-      // Unless everything was replaced meanwhile.
-      if (oldest === this.#log.oldest()) this.#log.older(messages, hasMore);
-      this._changed();
-      return this.hasOlder;
-    };
-    return (this.#loading ??= load().finally(() => (this.#loading = null)));
+  /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
+  async close() {
+    if (!this.#wanted) return;
+    this._end('closed');
+    await this.#ask('leave_conversation').catch(NOTHING);
   }
 
   /** To be called on each key: tells the others, and by itself when it is over. @param {boolean} [active] */
@@ -305,11 +310,6 @@ export class Conversation {
       // Unless it is told of the past.
       if (!joined && userId === this.#core.self() && !this.#joining) this._end('left');
     }
-  }
-
-  /** @param {number} head @param {Message} [lastMessage] */
-  #reached(head, lastMessage = this.lastMessage) {
-    if (head > this.head) this.#set({ head, lastMessage });
   }
 
   /** @internal @param {string} userId @param {(member: Member) => Partial<Member>} change */

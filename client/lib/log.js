@@ -53,9 +53,6 @@ export function createLog() {
       if (epoch) return { epoch, seq };
     },
 
-    /** Ascending by `seq`. */
-    entries: () => [...entries, ...ahead],
-
     /** Whether something is missing, as of what came live since the position was asked for. */
     gap: () => seen > seq,
 
@@ -97,6 +94,9 @@ export function createLog() {
       ahead = [...ahead.filter((entry) => entry.seq !== message.seq), entryOf(message)].sort((a, b) => a.seq - b.seq);
       advance(seq);
     },
+
+    /** Ascending by `seq`. */
+    entries: () => [...entries, ...ahead],
 
     /**
      * An older page.

@@ -32,38 +32,6 @@ export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue =
   let items = [];
   let key = '';
 
-  /** @returns {LogMessage[]} */
-  const read = () => {
-    try {
-      const kept = /** @type {LogMessage[]} */ (JSON.parse(/** @type {string} */ (storage?.getItem(key))));
-      return kept.filter((entry) => entry.clientMessageId && entry.content);
-    } catch {
-      return [];
-    }
-  };
-
-  /** Brings the storage up to date with one item. Others' there are left alone: they may be another tab's. @param {Item} item */
-  const keep = (item) => {
-    const { entry } = item;
-    changed(entry.conversationId);
-    const kept = read().filter((other) => other.clientMessageId !== entry.clientMessageId);
-    if (items.includes(item)) kept.push(entry);
-    try {
-      if (key) storage?.setItem(key, JSON.stringify(kept));
-    } catch {
-      // It is full, or not allowed: what is unsent does not survive a reload then, and is sent all the same.
-    }
-  };
-
-  /** @param {Item} item */
-  const remove = (item) => {
-    items = items.filter((other) => other !== item);
-    keep(item);
-  };
-
-  /** @param {string} [clientMessageId] */
-  const find = (clientMessageId) => items.find(({ entry }) => entry.clientMessageId === clientMessageId);
-
   /** Sends what can be sent. */
   const pump = () => {
     const busy = new Set();
@@ -84,6 +52,38 @@ export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue =
         }
         pump();
       });
+    }
+  };
+
+  /** @returns {LogMessage[]} */
+  const read = () => {
+    try {
+      const kept = /** @type {LogMessage[]} */ (JSON.parse(/** @type {string} */ (storage?.getItem(key))));
+      return kept.filter((entry) => entry.clientMessageId && entry.content);
+    } catch {
+      return [];
+    }
+  };
+
+  /** @param {Item} item */
+  const remove = (item) => {
+    items = items.filter((other) => other !== item);
+    keep(item);
+  };
+
+  /** @param {string} [clientMessageId] */
+  const find = (clientMessageId) => items.find(({ entry }) => entry.clientMessageId === clientMessageId);
+
+  /** Brings the storage up to date with one item. Others' there are left alone: they may be another tab's. @param {Item} item */
+  const keep = (item) => {
+    const { entry } = item;
+    changed(entry.conversationId);
+    const kept = read().filter((other) => other.clientMessageId !== entry.clientMessageId);
+    if (items.includes(item)) kept.push(entry);
+    try {
+      if (key) storage?.setItem(key, JSON.stringify(kept));
+    } catch {
+      // It is full, or not allowed: what is unsent does not survive a reload then, and is sent all the same.
     }
   };
 
@@ -131,7 +131,10 @@ export const createOutbox = ({ storage, storageKey = 'parlor:outbox', maxQueue =
     /** Nobody waits any more. What is here is sent when it is connected again. */
     end: () => items.forEach((item) => item.reject(new ChatError('CLOSED'))),
 
-    /** @param {Partial<LogMessage>} entry A new one, or the id of one that failed: that is sent again in its place. @returns {Promise<Message>} */
+    /**
+     * @param {Partial<LogMessage>} entry A new one, or the id of one that failed: that is sent again in its place.
+     * @returns {Promise<Message>}
+     */
     send(entry) {
       const old = find(entry.clientMessageId);
       const fresh = itemOf(/** @type {LogMessage} */ ({ ...entry, ...old?.entry, kind: 'message', status: 'pending', error: undefined }));

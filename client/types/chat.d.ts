@@ -2,10 +2,10 @@
  * The client of a Parlor server: `new ChatClient({ url, getToken })`. README.md beside this file tells how to use it, PROTOCOL.md
  * what it says on the wire.
  */
-export { ChatClient } from './lib/client.js';
+export { STATES } from './lib/states.js';
 export { Conversation } from './lib/conversation.js';
 export { ChatError } from './lib/error.js';
-export { STATES } from './lib/states.js';
+export { ChatClient } from './lib/client.js';
 export type Entry = import('./lib/types.js').Entry;
 export type LogMessage = import('./lib/types.js').LogMessage;
 export type Membership = import('./lib/types.js').Membership;

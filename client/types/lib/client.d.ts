@@ -8,7 +8,7 @@ export type Core = Timing & Connection & Outbox & {
     randomId: () => string;
     user: () => User | null;
     self: () => string | undefined;
-    inTurn: <T>(ask: () => Promise<T>) => Promise<T>;
+    turn: <T>(ask: () => Promise<T>) => Promise<T>;
     changed: (conversation: Conversation) => void;
     message: (conversation: Conversation, message: LogMessage) => void;
 };
@@ -19,6 +19,19 @@ export type EventFields = {
     conversation: Summary;
     conversationId: string;
 };
+/**
+ * What conversations need of their client.
+ *
+ * @typedef {Timing & Connection & Outbox & {
+ *   randomId: () => string,
+ *   user: () => User | null,
+ *   self: () => string | undefined,
+ *   turn: <T>(ask: () => Promise<T>) => Promise<T>,
+ *   changed: (conversation: Conversation) => void,
+ *   message: (conversation: Conversation, message: LogMessage) => void,
+ * }} Core `self`: one's own user id.
+ */
+/** @typedef {{ userId: string, status: string, lastSeenAt?: string, conversation: Summary, conversationId: string }} EventFields */
 export declare class ChatClient {
     #private;
     /** @readonly @type {State} */
@@ -36,10 +49,6 @@ export declare class ChatClient {
     /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
     get list(): readonly Conversation[];
     get hasMoreConversations(): boolean;
-    /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
-    connect(): Promise<void>;
-    /** Does not wait for the next attempt. */
-    retry(): void;
     /** Ends it. Messages that are not sent stay in the storage, if there is one. */
     close(): void;
     /**
@@ -70,8 +79,8 @@ export declare class ChatClient {
         limit?: number;
         more?: boolean;
     }): Promise<readonly Conversation[]>;
-    /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
-    conversation(id: string): Conversation;
+    /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
+    connect(): Promise<void>;
     /**
      * With one other member and no title: the two users' direct conversation. Else a new group.
      *
@@ -86,6 +95,10 @@ export declare class ChatClient {
     createGroup(name: string, memberIds?: string[]): Promise<Conversation>;
     /** @param {string} inviteCode @returns {Promise<Conversation>} */
     joinGroup(inviteCode: string): Promise<Conversation>;
+    /** Does not wait for the next attempt. */
+    retry(): void;
     /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
     status(userId: string): Presence | undefined;
+    /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */
+    conversation(id: string): Conversation;
 }

@@ -47,7 +47,7 @@ export type Connection = ReturnType<typeof createConnection>;
  * @param {Timing} timing
  * @param {Handlers} on
  */
-export declare function createConnection(options: Options, { now, after, cancel, random }: Timing, on: Handlers): {
+export declare const createConnection: (options: Options, { now, after, cancel, random }: Timing, on: Handlers) => {
     /** Whether requests are taken now. */
     usable: () => boolean;
     limits: () => Limits;

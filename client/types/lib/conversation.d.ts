@@ -40,6 +40,8 @@ export declare class Conversation {
     readonly typists: readonly string[];
     /** Whether there are older messages than those in `messages`. */
     get hasOlder(): boolean;
+    /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
+    loadOlder(limit?: number): Promise<boolean>;
     /** Ascending, then those not sent yet in the order of sending. A new array whenever it changes. @returns {readonly Entry[]} */
     get messages(): readonly Entry[];
     /** The other one of a direct conversation, once it was open. @returns {Member | undefined} */
@@ -56,8 +58,6 @@ export declare class Conversation {
     open({ limit }?: {
         limit?: number;
     }): Promise<void>;
-    /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
-    close(): Promise<void>;
     /**
      * Shows it at once as `pending`, and sends it as soon as it can be.
      *
@@ -72,8 +72,8 @@ export declare class Conversation {
     retry(clientMessageId: string): Promise<Message>;
     /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
     discard(clientMessageId: string): void;
-    /** A page of older messages, one at a time. @param {number} [limit] 1 to 200. @returns {Promise<boolean>} `hasOlder` */
-    loadOlder(limit?: number): Promise<boolean>;
+    /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
+    close(): Promise<void>;
     /** To be called on each key: tells the others, and by itself when it is over. @param {boolean} [active] */
     typing(active?: boolean): void;
     /**

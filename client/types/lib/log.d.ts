@@ -18,9 +18,7 @@ export declare function createLog(): {
     oldest: () => number;
     readonly hasOlder: boolean;
     /** Where to resume from; nothing before the first `reset`. @returns {Position | undefined} */
-    position(): Position | undefined;
-    /** Ascending by `seq`. */
-    entries: () => Kept[];
+    since(): Position | undefined;
     /** Whether something is missing, as of what came live since the position was asked for. */
     gap: () => boolean;
     /**
@@ -35,20 +33,22 @@ export declare function createLog(): {
      * @param {LogEvent} event
      * @returns {boolean} Whether it is what comes next. If not, nothing is taken.
      */
-    apply(event: LogEvent): boolean;
+    event(event: LogEvent): boolean;
     /**
      * One's own message, from the reply: that may come before the events of smaller `seq`, so it moves no position.
      *
      * @param {Message} message
      */
-    acknowledge(message: Message): void;
+    stored(message: Message): void;
+    /** Ascending by `seq`. */
+    entries: () => Kept[];
     /**
      * An older page.
      *
      * @param {Message[]} messages Ascending.
      * @param {boolean} hasMore
      */
-    prepend(messages: Message[], hasMore: boolean): void;
+    older(messages: Message[], hasMore: boolean): void;
     /**
      * How many messages of others came after `mark`, if that is known.
      *
@@ -56,5 +56,5 @@ export declare function createLog(): {
      * @param {string} [self]
      * @returns {number | undefined}
      */
-    unreadAfter: (mark: number, self?: string) => number | undefined;
+    unreadCount: (mark: number, self?: string) => number | undefined;
 };

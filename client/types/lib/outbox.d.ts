@@ -24,9 +24,12 @@ export declare const createOutbox: ({ storage, storageKey, maxQueue }: Pick<Opti
     /** @param {string} conversationId */
     entries: (conversationId: string) => LogMessage[];
     /** The user is known: takes over what was kept for them, before what is here already. @param {string} userId */
-    adopt(userId: string): void;
+    ready(userId: string): void;
     /** Nobody waits any more. What is here is sent when it is connected again. */
     end: () => void;
-    /** @param {Partial<LogMessage>} entry A new one, or the id of one that failed: that is sent again in its place. @returns {Promise<Message>} */
+    /**
+     * @param {Partial<LogMessage>} entry A new one, or the id of one that failed: that is sent again in its place.
+     * @returns {Promise<Message>}
+     */
     send(entry: Partial<LogMessage>): Promise<Message>;
 };
