@@ -113,6 +113,16 @@ export class ChatClient {
     return !!this.#cursor;
   }
 
+  /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
+  connect() {
+    return this.#core.connect();
+  }
+
+  /** Does not wait for the next attempt. */
+  retry() {
+    this.#core.retry();
+  }
+
   /** Ends it. Messages that are not sent stay in the storage, if there is one. */
   close() {
     this.#core.close();
@@ -179,11 +189,6 @@ export class ChatClient {
     }
   }
 
-  /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
-  connect() {
-    return this.#core.connect();
-  }
-
   /**
    * With one other member and no title: the two users' direct conversation. Else a new group.
    *
@@ -203,11 +208,6 @@ export class ChatClient {
   /** @param {string} inviteCode @returns {Promise<Conversation>} */
   joinGroup(inviteCode) {
     return this.#obtain('join_group', { inviteCode });
-  }
-
-  /** Does not wait for the next attempt. */
-  retry() {
-    this.#core.retry();
   }
 
   /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */

@@ -126,6 +126,13 @@ export class Conversation {
     if (head > this.head) this.#set({ head, lastMessage });
   }
 
+  /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
+  async close() {
+    if (!this.#wanted) return;
+    this._end('closed');
+    await this.#ask('leave_conversation').catch(NOTHING);
+  }
+
   /**
    * Shows it at once as `pending`, and sends it as soon as it can be.
    *
@@ -154,13 +161,6 @@ export class Conversation {
   /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
   discard(clientMessageId) {
     this.#core.discard(clientMessageId);
-  }
-
-  /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
-  async close() {
-    if (!this.#wanted) return;
-    this._end('closed');
-    await this.#ask('leave_conversation').catch(NOTHING);
   }
 
   /** To be called on each key: tells the others, and by itself when it is over. @param {boolean} [active] */

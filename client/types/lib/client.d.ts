@@ -49,6 +49,10 @@ export declare class ChatClient {
     /** All conversations that are known, latest activity first. A new array whenever it changes. @returns {readonly Conversation[]} */
     get list(): readonly Conversation[];
     get hasMoreConversations(): boolean;
+    /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
+    connect(): Promise<void>;
+    /** Does not wait for the next attempt. */
+    retry(): void;
     /** Ends it. Messages that are not sent stay in the storage, if there is one. */
     close(): void;
     /**
@@ -79,8 +83,6 @@ export declare class ChatClient {
         limit?: number;
         more?: boolean;
     }): Promise<readonly Conversation[]>;
-    /** Resolves at the first login, rejects at `failed` and `closed`. While it runs it is the same promise. @returns {Promise<void>} */
-    connect(): Promise<void>;
     /**
      * With one other member and no title: the two users' direct conversation. Else a new group.
      *
@@ -95,8 +97,6 @@ export declare class ChatClient {
     createGroup(name: string, memberIds?: string[]): Promise<Conversation>;
     /** @param {string} inviteCode @returns {Promise<Conversation>} */
     joinGroup(inviteCode: string): Promise<Conversation>;
-    /** Does not wait for the next attempt. */
-    retry(): void;
     /** What is known of a user: of the members of open conversations. @param {string} userId @returns {Presence | undefined} */
     status(userId: string): Presence | undefined;
     /** Always the same object for an id. It is not opened by this. @param {string} id @returns {Conversation} */

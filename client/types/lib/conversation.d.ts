@@ -58,6 +58,8 @@ export declare class Conversation {
     open({ limit }?: {
         limit?: number;
     }): Promise<void>;
+    /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
+    close(): Promise<void>;
     /**
      * Shows it at once as `pending`, and sends it as soon as it can be.
      *
@@ -72,8 +74,6 @@ export declare class Conversation {
     retry(clientMessageId: string): Promise<Message>;
     /** Takes off one that failed, or is not sent yet. @param {string} clientMessageId */
     discard(clientMessageId: string): void;
-    /** No live events any more. What was loaded is kept. @returns {Promise<void>} */
-    close(): Promise<void>;
     /** To be called on each key: tells the others, and by itself when it is over. @param {boolean} [active] */
     typing(active?: boolean): void;
     /**
