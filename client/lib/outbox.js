@@ -18,7 +18,7 @@ const MOST_AT_ONCE = 4;
  */
 
 /** @param {LogMessage} entry @returns {Item} Who wants to know looks at the promise or at the entry; nobody has to. */
-const itemOf = (entry) => ({ entry, ...defer() });
+const itemOf = (entry) => ({ stop: undefined, entry, ...defer() });
 
 /** @typedef {ReturnType<typeof createOutbox>} Outbox */
 

@@ -2,8 +2,8 @@
 
 /** @import { Options, Timers } from './types.js' */
 
-/** Longer waits overflow a platform's timer. */
-const LONGEST_MS = 2 ** 31 - 1;
+/** Waits that are longer by a little overflow a platform's timer. */
+const LONGEST_MS = 2_000_000_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20_000;
 
@@ -11,10 +11,11 @@ const LONGEST_PAUSE_MS = 20_000;
 
 /** @param {Options} options */
 export function createTiming({ timers, random = Math.random }) {
-  const { setTimeout, clearTimeout, now = Date.now } = /** @type {Timers} */ (timers ?? globalThis);
+  const { setTimeout, clearTimeout } = /** @type {Timers} */ (timers ?? globalThis);
   return {
     random,
-    now,
+    // Not from the globals too: an element of the page may be called so.
+    now: timers?.now ?? Date.now,
     /** @param {number} ms @param {() => void} run @returns {unknown} For `cancel`. */
     after: (ms, run) => setTimeout(run, Math.min(ms, LONGEST_MS)),
     /** @param {unknown} timer */

@@ -267,6 +267,12 @@ test('what is no text is not queued, what is too long for a frame fails alone', 
   const good = outcome(conversation.send('good'));
   await timers.advance(0);
   assert.deepEqual([huge.error?.code, good.state, alice.state], ['INVALID', 'resolved', 'connected']);
+  // Nor does it hold up what comes after it, when it is tried again.
+  const failed = conversation.messages.find(({ status }) => status === 'failed');
+  const again = outcome(conversation.retry(failed.clientMessageId));
+  const next = outcome(conversation.send('next'));
+  await timers.advance(0);
+  assert.deepEqual([again.error?.code, next.state], ['INVALID', 'resolved']);
 });
 
 test('unsent messages survive a reload, and are sent once, after which nothing is kept', async () => {
