@@ -20,6 +20,8 @@ STATEMENT_SECONDS = 30
 # A database that has run for a while writes its log into files it has used before; in a new one, making each of 16 MiB takes
 # some 10 ms, in which nothing is committed. So as many as all runs need are written once, and kept.
 KEEPS_LOG_FILES = ("min_wal_size = 2GB", "max_wal_size = 4GB")
+# And production gives it a good part of the memory. With the 64 MB that tests get, whoever writes has to write out old pages first.
+HAS_MEMORY = "shared_buffers = 1GB"
 LOG_MEGABYTES = 800
 FILL_LOG = f"SELECT count(pg_logical_emit_message(false, 'fill', repeat('x', 1000000))) FROM generate_series(1, {LOG_MEGABYTES})"
 
@@ -36,7 +38,7 @@ class Cluster:
 
     def settle(self) -> None:
         """Has it be like one that has run for a while."""
-        for line in KEEPS_LOG_FILES:
+        for line in (*KEEPS_LOG_FILES, HAS_MEMORY):
             self._tell(f"set {line}")
         self._tell("restart")
         for statement in (FILL_LOG, "CHECKPOINT"):
