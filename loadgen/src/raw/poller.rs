@@ -91,10 +91,10 @@ impl Poller {
         if ready.0.is_empty() && !timeout.is_zero() {
             let mut epoll = [PollFd::new(&self.epoll, PollFlags::IN)];
             match poll(&mut epoll, Some(&timespec(timeout))) {
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => self.take(Duration::ZERO, ready)?,
                 Err(error) => return Err(Fault::while_doing("poll")(error)),
             }
-            self.take(Duration::ZERO, ready)?;
         }
         Ok(())
     }
