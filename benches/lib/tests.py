@@ -1,5 +1,6 @@
 """What the benches conclude from given figures. Run: python3 -m unittest discover -s benches/lib -p tests.py"""
 
+import os
 import random
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import commits  # noqa: E402
 import postgres  # noqa: E402
 import servers  # noqa: E402
 import shapes  # noqa: E402
+import stalls  # noqa: E402
 from gates import CPU, GATES, P50, P99, exit_status, judged, verdict_of  # noqa: E402
 from pairs import Ratio, ratio_of  # noqa: E402
 from results import COLUMNS, Results, markdown, target_rows  # noqa: E402
@@ -173,6 +175,20 @@ class Postgres(unittest.TestCase):
         server = servers.parlor("postgres", Path("/bin/echo"), "postgres://u:hidden@127.0.0.1/bench", Path("/nowhere"))
         self.assertNotIn("hidden", " ".join(server.command(1, Path("/nowhere"))))
         self.assertIn("hidden", server.environment["PARLOR_DATABASE"])
+
+
+class Stalls(unittest.TestCase):
+    def test_only_long_steps_of_the_clock_are_gaps(self):
+        clock = iter([0, 500_000, 1_500_000, 4_000_000, 4_999_999, 12_000_000]).__next__
+        self.assertEqual(stalls.long_gaps(clock, 5_000_000), [2.5, 7.000001])
+
+    def test_says_how_often_how_much_and_how_long(self):
+        self.assertEqual(stalls.described(1, [], 2.0), "core 1 never")
+        self.assertEqual(stalls.described(0, [4.0, 12.0], 2.0), "core 0 2 times, 0.8 % of the time, at most 12.0 ms")
+
+    def test_watches_real_cores(self):
+        core = min(os.sched_getaffinity(0))
+        self.assertRegex(stalls.measured({core}, 0.05), f"in 0.05 s before the runs: core {core} ")
 
 
 class Endings(unittest.TestCase):
