@@ -107,6 +107,11 @@ def default_cores() -> str:
     return ",".join(str(core) for core in sorted(os.sched_getaffinity(0))[:2])
 
 
+def cores_beside(cores: set[int], allowed: set[int]) -> set[int]:
+    """Those that are allowed besides `cores`; where there are none, the same."""
+    return allowed - cores or cores
+
+
 @contextmanager
 def workplace(parent: Path) -> Iterator[Path]:
     """A directory for one run of a script: two that run at once would take each other's databases away. Gone afterwards.

@@ -18,7 +18,7 @@ import stalls  # noqa: E402
 from gates import CPU, GATES, P50, P99, exit_status, judged, verdict_of  # noqa: E402
 from pairs import Ratio, ratio_of  # noqa: E402
 from results import COLUMNS, Results, markdown, target_rows  # noqa: E402
-from runs import Run, parse_cores  # noqa: E402
+from runs import Run, cores_beside, parse_cores  # noqa: E402
 
 LIMITS = {"cost": 1.08, "latency": 1.5}
 
@@ -175,6 +175,12 @@ class Postgres(unittest.TestCase):
         server = servers.parlor("postgres", Path("/bin/echo"), "postgres://u:hidden@127.0.0.1/bench", Path("/nowhere"))
         self.assertNotIn("hidden", " ".join(server.command(1, Path("/nowhere"))))
         self.assertIn("hidden", server.environment["PARLOR_DATABASE"])
+
+
+class Cores(unittest.TestCase):
+    def test_the_generator_gets_others_where_there_are_any(self):
+        self.assertEqual(cores_beside({0, 1}, {0, 1, 2, 3}), {2, 3})
+        self.assertEqual(cores_beside({0, 1}, {0, 1}), {0, 1})
 
 
 class Stalls(unittest.TestCase):
