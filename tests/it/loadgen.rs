@@ -247,6 +247,7 @@ async fn find_max_that_is_interrupted_keeps_what_it_has_found() {
     let out = ["--out", directory.to_str().expect("UTF-8")];
     let mut running = Running::start(&server, &[&["find-max"], &search, &limits, &PATIENT, &out]);
     running.says("step 3:").await;
+    running.says("the traffic begins").await;
     rustix::process::kill_process_group(running.pid(), Signal::INT).expect("it runs");
     let (status, text) = running.end().await;
     assert_eq!(status, Some(130), "{text}");
