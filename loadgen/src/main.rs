@@ -7,6 +7,7 @@
 mod cli;
 mod fault;
 mod find_max;
+mod interrupt;
 mod outcome;
 mod people;
 mod procfs;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::outcome::{Gate, Outcome, Verdict};
 use crate::people::cli::{LoadOptions, command_line, parse_rate, parse_time};
-use crate::people::conduct::{Run, conduct};
+use crate::people::conduct::{Conducted, End, Run, conduct};
 use crate::people::live::Live;
 use crate::results::gates::Threshold;
 use crate::results::{annotations, baseline, files, json, terminal, units};
@@ -86,6 +87,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         command: command_line(std::env::args()),
         url: load.url(),
         give_up: options.gates.abort_on_fail.then_some(&give_up),
+        interrupt: None,
         keep_seconds: options.out.is_some(),
     };
     if let Some(base) = &base {
@@ -106,7 +108,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     outcome.gates = options.gates.threshold.iter().map(|threshold| threshold.check(&outcome)).collect();
     outcome.gates.extend(unanswered(&outcome));
     let mut comparable = Ok(());
-    if conducted.gave_up {
+    if conducted.end == End::GivenUp {
         let measured = format!("after {:.0} s", outcome.seconds);
         outcome.gates.push(Gate { condition: "not given up (--abort-on-fail)".to_owned(), measured, passed: false });
     }
@@ -149,15 +151,16 @@ pub(crate) fn unanswered(outcome: &Outcome) -> Option<Gate> {
     (no_reply + never_returned > 0).then_some(Gate { condition: ANSWERED.to_owned(), measured, passed: false })
 }
 
-/// A run for `find-max`: at that rate, judged by these thresholds.
+/// A run for `find-max`: at that rate, judged by these thresholds, and ended when it is told to.
 pub(crate) fn run_at(
     load: &LoadOptions,
     tokens: &[tokens::Token],
     thresholds: &[Threshold],
     (rate, duration): (f64, Duration),
+    interrupt: &Interrupt,
     live: &mut Live,
-) -> Result<Outcome, Fault> {
-    // Whatever breaks a threshold ends the step; only the verdict is wanted, and a knee is passed at the cost of a wait each time.
+) -> Result<Conducted, Fault> {
+    // Only what decides by itself ends the step: a threshold that is not met so far may still be met over the whole of it.
     let run = Run {
         plan: load.plan(Some(rate), duration),
         tokens,
@@ -166,13 +169,15 @@ pub(crate) fn run_at(
         void: load.void_limits(),
         command: command_line(std::env::args()),
         url: load.url(),
-        give_up: Some(&|so_far: &Outcome| so_far.verdict() == Verdict::Broken),
+        give_up: Some(&|so_far: &Outcome| so_far.verdict() == Verdict::Broken || so_far.refused_as_too_fast() > 0),
+        interrupt: Some(interrupt),
         keep_seconds: false,
     };
-    let mut outcome = conduct(&run, live)?.outcome;
-    outcome.gates = thresholds.iter().map(|threshold| threshold.check(&outcome)).collect();
-    outcome.gates.extend(unanswered(&outcome));
-    Ok(outcome)
+    let mut conducted = conduct(&run, live)?;
+    let outcome = &mut conducted.outcome;
+    outcome.gates = thresholds.iter().map(|threshold| threshold.check(outcome)).collect();
+    outcome.gates.extend(unanswered(outcome));
+    Ok(conducted)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
 
 use crate::support::{Server, within};
 
@@ -165,6 +167,147 @@ async fn find_max_reports_the_knee() {
     assert_eq!(output.status.code(), Some(99), "{output:?}");
 }
 
+/// What a file holds.
+fn json(path: &Path) -> Value {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// Waits until the server has stored more messages than these, and says how many.
+async fn more_are_stored(server: &Server, before: u64) -> u64 {
+    within("messages to be stored", async {
+        loop {
+            let metrics = crate::support::http::get(server.address(), "/metrics").await.body;
+            let stored = metrics.lines().find_map(|line| line.strip_prefix("parlor_messages_total "));
+            let stored = stored.and_then(|number| number.parse().ok()).expect("a number");
+            if stored > before {
+                return stored;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+/// `find-max` while it runs: its process, and what it says on standard error.
+struct Running {
+    child: tokio::process::Child,
+    said: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStderr>>,
+}
+
+impl Running {
+    /// In a process group of its own, as a shell starts it.
+    fn start(server: &Server, arguments: &[&[&str]]) -> Self {
+        let mut command = command(server, &arguments.concat());
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("loadgen starts");
+        let said = tokio::io::BufReader::new(child.stderr.take().expect("piped")).lines();
+        Self { child, said }
+    }
+
+    /// Reads on until it says this.
+    async fn says(&mut self, what: &str) {
+        let mut heard = String::new();
+        let hear = async {
+            while let Some(line) = self.said.next_line().await.expect("it can be read") {
+                heard += &line;
+                heard.push('\n');
+                if line.contains(what) {
+                    return;
+                }
+            }
+            panic!("it ended without {what:?}");
+        };
+        if tokio::time::timeout(DEADLINE, hear).await.is_err() {
+            panic!("it does not say {what:?}: {heard}");
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        pid.and_then(Pid::from_raw).expect("it has not been waited for")
+    }
+
+    /// Its exit status, and what it printed.
+    async fn end(mut self) -> (Option<i32>, String) {
+        let drain = async { while let Ok(Some(_)) = self.said.next_line().await {} };
+        let end = async { tokio::join!(self.child.wait_with_output(), drain).0 };
+        let output = tokio::time::timeout(DEADLINE, end).await.expect("loadgen ends in time").expect("loadgen runs");
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    }
+}
+
+/// Ctrl-C reaches every process of the group; those that carry the people end with the first, when it has heard them.
+#[tokio::test]
+async fn find_max_that_is_interrupted_keeps_what_it_has_found() {
+    let server = Server::start(&[]).await;
+    let search = ["--scenario", "fanout", "--start-rate", "20", "--step", "1s", "--warmup", "100ms", "--processes", "2"];
+    let limits = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
+    let directory = server.directory().join("cut");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let mut running = Running::start(&server, &[&["find-max"], &search, &limits, &PATIENT, &out]);
+    running.says("step 3:").await;
+    running.says("the traffic begins").await;
+    rustix::process::kill_process_group(running.pid(), Signal::INT).expect("it runs");
+    let (status, text) = running.end().await;
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("Cut short by SIGINT, so where the knee is is not known. The best "), "{text}");
+    let steps: Value = json(&directory.join("find-max.json"));
+    let held = |index: usize| steps["steps"][index]["ending"] == "held";
+    assert!(steps["cut_short"] == "SIGINT" && held(0) && held(1), "{steps}");
+    let run: Value = json(&directory.join("run.json"));
+    assert_eq!(run["setup"]["rate"], steps["held"]["rate"], "the files are of the highest rate that held");
+}
+
+#[tokio::test]
+async fn find_max_measures_up_to_a_signal_and_ends_at_once_at_the_second() {
+    let server = Server::start(&[]).await;
+    let search = ["--scenario", "fanout", "--start-rate", "20", "--step", "1h", "--warmup", "0s", "--drain", "1h"];
+    let limits = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
+    let directory = server.directory().join("cut");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let running = Running::start(&server, &[&["find-max"], &search, &limits, &PATIENT, &out]);
+    more_are_stored(&server, 0).await;
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it runs");
+    let (status, text) = running.end().await;
+    assert_eq!(status, Some(143), "{text}");
+    assert!(text.contains("was cut short") && text.contains("Cut short by SIGTERM"), "{text}");
+    assert!(text.contains("No rate held so far"), "{text}");
+    let steps: Value = json(&directory.join("find-max.json"));
+    assert!(steps["steps"][0]["answered"].as_f64() > Some(0.0), "{steps}");
+    assert!(!directory.join("run.json").exists(), "no step came to its end");
+
+    // A server that stands still answers nothing, and what is under way is waited for.
+    let stored = more_are_stored(&server, 0).await;
+    let mut running = Running::start(&server, &[&["find-max"], &search, &limits, &PATIENT]);
+    more_are_stored(&server, stored).await;
+    server.pause();
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it runs");
+    running.says("told to end").await;
+    rustix::process::kill_process(running.pid(), Signal::INT).expect("it waits");
+    let (status, text) = running.end().await;
+    server.resume();
+    assert_eq!((status, text.as_str()), (Some(130), ""));
+}
+
+/// Six people of whom each may send five a second carry thirty; the machine carries more.
+#[tokio::test]
+async fn find_max_tells_a_limit_for_each_user_from_the_knee() {
+    let server = Server::start(&[("--messages-per-second", "5"), ("--message-burst", "5")]).await;
+    let search = ["--scenario", "fanout", "--start-rate", "120", "--step", "4s", "--warmup", "100ms"];
+    let limits = ["--clients", "6", "--group-size", "3", "--threshold", "ack:p99<3600s", "--max-generator-cpu", "1"];
+    let directory = server.directory().join("limit");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let output = loadgen(&server, &[&["find-max"], &search, &limits, &PATIENT, &out]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{text} {output:?}");
+    assert!(text.contains("At 120 a second, 20 of each user, the server refused "), "{text}");
+    assert!(text.contains("have more --clients, or run the server with a higher limit"), "{text}");
+    let steps: Value = json(&directory.join("find-max.json"));
+    assert_eq!((steps["steps"].as_array().map(Vec::len), &steps["broke"]), (Some(1), &Value::Null), "{steps}");
+    assert_eq!(steps["steps"][0]["ending"], "met a limit");
+}
+
 /// The store is on disk, so that a kill loses nothing that was acknowledged; the people come back by themselves.
 #[tokio::test]
 async fn a_killed_server_costs_errors_but_no_promise() {
@@ -178,13 +321,7 @@ async fn a_killed_server_costs_errors_but_no_promise() {
             .concat(),
     );
     let running = running.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
-    let messages = || async { crate::support::http::get(server.address(), "/metrics").await.body };
-    within("messages to be stored", async {
-        while !messages().await.lines().any(|line| line.starts_with("parlor_messages_total") && !line.ends_with(" 0")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    more_are_stored(&server, 0).await;
     server.kill();
     server.restart_in_place().await;
     let output = tokio::time::timeout(DEADLINE, running.wait_with_output()).await;

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::search::{Search, Trial};
-use super::{Ending, Step};
+use super::{Ending, Found, Step};
 use crate::fault::Fault;
+use crate::interrupt::Signal;
 use crate::outcome::{Metric, Outcome, Summary};
 use crate::results::table::Table;
 use crate::results::{files, terminal, units};
@@ -18,22 +19,22 @@ const STEPS: &str = "find-max.json";
 const FORMAT: u32 = 1;
 
 /// Prints the steps and the knee.
-pub(super) fn print(steps: &[Step], search: &Search) -> Result<(), Fault> {
-    for line in table(steps).lines("") {
+pub(super) fn print(found: &Found) -> Result<(), Fault> {
+    for line in table(&found.steps).lines("") {
         say::line(&line)?;
     }
-    say::line(&format!("\n{}", conclusion(steps, search)))?;
-    match steps.last().filter(|step| step.ending == Ending::Broken) {
+    say::line(&format!("\n{}", conclusion(found)))?;
+    match found.steps.last().filter(|step| step.ending == Ending::Broken) {
         Some(broken) => terminal::print(&broken.outcome),
         None => Ok(()),
     }
 }
 
 /// Writes all steps, and the files of a run for the one that tells most.
-pub(super) fn write(directory: &Path, steps: &[Step], search: &Search) -> Result<(), Fault> {
-    files::write_file(directory, STEPS, format!("{}\n", document(steps, search)).as_bytes())?;
+pub(super) fn write(directory: &Path, found: &Found) -> Result<(), Fault> {
+    files::write_file(directory, STEPS, format!("{}\n", document(found)).as_bytes())?;
     let shown = directory.display();
-    let Some(step) = telling(steps, search) else {
+    let Some(step) = telling(found) else {
         eprintln!("loadgen: {shown}/{STEPS} has the steps so far: none came to its end");
         return Ok(());
     };
@@ -43,11 +44,11 @@ pub(super) fn write(directory: &Path, steps: &[Step], search: &Search) -> Result
     Ok(())
 }
 
-/// The step whose report is written: the broken promise, else the last at the highest rate that held, else the last of all.
-fn telling<'a>(steps: &'a [Step], search: &Search) -> Option<&'a Step> {
-    let held = search.held().map(|trial| trial.rate);
-    let last = steps.last()?;
-    let best = steps.iter().rev().find(|step| Some(step.rate) == held && step.ending == Ending::Held);
+/// The step whose report is written: the broken promise, else the last at the highest rate that held, else the last that was not cut short.
+fn telling(found: &Found) -> Option<&Step> {
+    let held = found.search.held().map(|trial| trial.rate);
+    let last = found.steps.iter().rfind(|step| step.ending != Ending::CutShort)?;
+    let best = found.steps.iter().rev().find(|step| Some(step.rate) == held && step.ending == Ending::Held);
     Some(if last.ending == Ending::Broken { last } else { best.unwrap_or(last) })
 }
 
@@ -57,14 +58,16 @@ impl Ending {
             Self::Held => "held",
             Self::Broke(_) => "broke",
             Self::Void(_) => "was void",
+            Self::Limited(_) => "met a limit",
+            Self::CutShort => "was cut short",
             Self::Broken => "broke a promise",
         }
     }
 
     fn why(&self) -> &str {
         match self {
-            Self::Held | Self::Broken => "",
-            Self::Broke(why) | Self::Void(why) => why,
+            Self::Held | Self::CutShort | Self::Broken => "",
+            Self::Broke(why) | Self::Void(why) | Self::Limited(why) => why,
         }
     }
 }
@@ -93,7 +96,8 @@ fn table(steps: &[Step]) -> Table {
     table
 }
 
-fn document(steps: &[Step], search: &Search) -> Value {
+fn document(found: &Found) -> Value {
+    let Found { steps, search, cut_short } = found;
     let of = |trial: Trial| json!({ "rate": trial.rate, "held": trial.held, "broke": trial.broke });
     let step = |step: &Step| {
         let outcome = &step.outcome;
@@ -118,7 +122,8 @@ fn document(steps: &[Step], search: &Search) -> Value {
         "machine": first.map(|outcome| &outcome.machine),
         "held": search.held().map(of),
         "broke": search.broke().map(of),
-        "conclusion": conclusion(steps, search),
+        "cut_short": cut_short.map(Signal::name),
+        "conclusion": conclusion(found),
         "steps": steps.iter().map(step).collect::<Vec<Value>>(),
     })
 }
@@ -131,8 +136,22 @@ fn times(trial: Trial) -> String {
     }
 }
 
+/// The highest rate that held before the search had come to its end, and whether a second step has confirmed it.
+fn best_so_far(search: &Search) -> String {
+    let held_in = |trial: Trial| format!("{} a second, which held {}", units::rate(trial.rate), times(trial));
+    match (search.held(), search.confirmed()) {
+        (None, _) => "No rate held so far".to_owned(),
+        (Some(held), Some(confirmed)) if held == confirmed => format!("The best confirmed step so far: {}", held_in(held)),
+        (Some(held), Some(confirmed)) => {
+            format!("The best confirmed step so far: {}; not confirmed: {}", held_in(confirmed), held_in(held))
+        }
+        (Some(held), None) => format!("The best step so far: {}; no rate is confirmed by a second step yet", held_in(held)),
+    }
+}
+
 /// The knee in a sentence, and how often each of its sides was seen.
-fn conclusion(steps: &[Step], search: &Search) -> String {
+fn conclusion(found: &Found) -> String {
+    let Found { steps, search, cut_short } = found;
     let rate = |trial: Trial| format!("{} a second", units::rate(trial.rate));
     let held_in = |trial: Trial| format!("{} held {}", rate(trial), times(trial));
     if let Some(broken) = steps.last().filter(|step| step.ending == Ending::Broken) {
@@ -141,7 +160,19 @@ fn conclusion(steps: &[Step], search: &Search) -> String {
             units::rate(broken.rate)
         );
     }
+    if let Some(signal) = cut_short {
+        let name = signal.name();
+        return format!("Cut short by {name}, so where the knee is is not known. {}.", best_so_far(search));
+    }
     let so_far = search.held().map_or_else(|| "No rate held so far".to_owned(), held_in);
+    if let Some(Step { rate, ending: Ending::Limited(why), outcome }) = steps.last() {
+        let (asked, each) = (units::rate(*rate), units::rate(*rate / f64::from(outcome.setup.clients.max(1))));
+        return format!(
+            "{so_far}. At {asked} a second, {each} of each user, {why}. That is a limit that the server has for each user \
+             (--messages-per-second, or --actions-per-second for all but messages), so what it carries at most is not known: have more \
+             --clients, or run the server with a higher limit (0: none)."
+        );
+    }
     if let Some(void) = search.void() {
         let why = steps.last().map_or("", |step| step.ending.why());
         return format!(
@@ -167,21 +198,18 @@ mod tests {
     use super::*;
     use crate::results::fixture;
 
-    /// Steps as a search has them when each goes as it says.
-    fn searched(max_rate: f64, mut goes: impl FnMut(f64) -> Ending) -> (Vec<Step>, Search) {
-        let mut search = Search::new(100.0, max_rate);
-        let mut steps = Vec::new();
-        while let Some(rate) = search.next() {
-            let ending = goes(rate);
-            match &ending {
-                Ending::Held => search.note(rate, true),
-                Ending::Broke(_) => search.note(rate, false),
-                Ending::Void(_) => search.note_void(rate),
-                Ending::Broken => search.end(),
-            }
-            steps.push(Step { rate, ending, outcome: fixture::outcome() });
+    /// What a search finds when each step goes as `goes` says.
+    fn searched(max_rate: f64, mut goes: impl FnMut(f64) -> Ending) -> Found {
+        let mut found = Found { steps: Vec::new(), search: Search::new(100.0, max_rate), cut_short: None };
+        while let Some(rate) = found.search.next() {
+            note(&mut found, rate, goes(rate));
         }
-        (steps, search)
+        found
+    }
+
+    fn note(found: &mut Found, rate: f64, ending: Ending) {
+        ending.note(rate, &mut found.search);
+        found.steps.push(Step { rate, ending, outcome: fixture::outcome() });
     }
 
     fn broke() -> Ending {
@@ -190,46 +218,86 @@ mod tests {
 
     #[test]
     fn the_knee_is_told_with_how_often_it_was_seen() {
-        let (steps, search) = searched(1_000.0, |rate| if rate <= 200.0 { Ending::Held } else { broke() });
-        assert_eq!(conclusion(&steps, &search), "The knee: 197 a second held 2 of 2 times, 206 a second 0 of 2 times.");
-        let document = document(&steps, &search);
+        let found = searched(1_000.0, |rate| if rate <= 200.0 { Ending::Held } else { broke() });
+        assert_eq!(conclusion(&found), "The knee: 197 a second held 2 of 2 times, 206 a second 0 of 2 times.");
+        let document = document(&found);
         assert_eq!((&document["held"]["rate"], &document["broke"]["broke"]), (&196.875.into(), &2.into()));
-        assert_eq!(document["steps"].as_array().map(Vec::len), Some(steps.len()));
+        assert_eq!(document["steps"].as_array().map(Vec::len), Some(found.steps.len()));
         assert_eq!(
             (&document["steps"][2]["ending"], &document["steps"][2]["why"]),
             (&"broke".into(), &"ack:p99<1ms: 2.00 ms".into())
         );
-        assert_eq!(telling(&steps, &search).map(|step| step.rate), Some(196.875));
-        assert!(table(&steps).lines("")[3].contains("broke"), "{:#?}", table(&steps).lines(""));
+        assert_eq!(telling(&found).map(|step| step.rate), Some(196.875));
+        assert!(table(&found.steps).lines("")[3].contains("broke"), "{:#?}", table(&found.steps).lines(""));
     }
 
     #[test]
     fn what_ended_the_search_is_told() {
-        let (steps, search) = searched(150.0, |_| Ending::Held);
-        assert_eq!(
-            conclusion(&steps, &search),
-            "150 a second held 2 of 2 times, the highest rate that was asked for (--max-rate)."
-        );
-        let (steps, search) = searched(150.0, |_| broke());
-        assert_eq!(conclusion(&steps, &search), "Not even 100 a second held; try a lower --start-rate.");
-        assert_eq!((super::super::status(&steps, &search), telling(&steps, &search).map(|step| step.rate)), (99, Some(100.0)));
-        let (steps, search) =
-            searched(1_000.0, |rate| if rate < 200.0 { Ending::Held } else { Ending::Void("it was late".to_owned()) });
-        let text = conclusion(&steps, &search);
+        let found = searched(150.0, |_| Ending::Held);
+        assert_eq!(conclusion(&found), "150 a second held 2 of 2 times, the highest rate that was asked for (--max-rate).");
+        let found = searched(150.0, |_| broke());
+        assert_eq!(conclusion(&found), "Not even 100 a second held; try a lower --start-rate.");
+        assert_eq!((found.status(), telling(&found).map(|step| step.rate)), (99, Some(100.0)));
+        let void = || Ending::Void("it was late".to_owned());
+        let found = searched(1_000.0, |rate| if rate < 200.0 { Ending::Held } else { void() });
+        let text = conclusion(&found);
         assert!(text.starts_with("150 a second held once. At 225 a second the tester was"), "{text}");
         assert!(text.ends_with("not known: it was late"), "{text}");
-        assert_eq!((super::super::status(&steps, &search), steps.len()), (3, 4));
-        let (steps, search) = searched(1_000.0, |rate| if rate < 200.0 { Ending::Held } else { Ending::Broken });
-        assert!(conclusion(&steps, &search).starts_with("A promise was broken at 225 a second."));
-        assert_eq!((super::super::status(&steps, &search), telling(&steps, &search).map(|step| step.rate)), (4, Some(225.0)));
+        assert_eq!((found.status(), found.steps.len()), (3, 4));
+        let found = searched(1_000.0, |rate| if rate < 200.0 { Ending::Held } else { Ending::Broken });
+        assert!(conclusion(&found).starts_with("A promise was broken at 225 a second."));
+        assert_eq!((found.status(), telling(&found).map(|step| step.rate)), (4, Some(225.0)));
     }
 
     #[test]
-    fn a_search_that_was_interrupted_names_no_knee() {
-        let (mut steps, mut search) = (Vec::new(), Search::new(100.0, 1_000.0));
-        assert!(conclusion(&steps, &search).starts_with("No rate held so far. The search did not come to its end"));
-        search.note(100.0, true);
-        steps.push(Step { rate: 100.0, ending: Ending::Held, outcome: fixture::outcome() });
-        assert!(conclusion(&steps, &search).starts_with("100 a second held once. The search did not"));
+    fn a_limit_for_each_user_is_no_knee_and_what_to_do_is_told() {
+        let limited = || Ending::Limited("the server refused 3 requests as too fast (rate_limited)".to_owned());
+        let found = searched(1_000.0, |rate| if rate < 200.0 { Ending::Held } else { limited() });
+        let text = conclusion(&found);
+        let told = "150 a second held once. At 225 a second, 0.23 of each user, the server refused 3 requests as too fast";
+        assert!(text.starts_with(told), "{text}");
+        assert!(text.contains("--messages-per-second") && text.contains("have more --clients"), "{text}");
+        assert_eq!((found.status(), found.steps.len(), telling(&found).map(|step| step.rate)), (3, 3, Some(150.0)));
+        assert_eq!(document(&found)["steps"][2]["ending"], "met a limit");
+    }
+
+    #[test]
+    fn a_search_that_did_not_come_to_its_end_names_no_knee() {
+        let mut found = Found { steps: Vec::new(), search: Search::new(100.0, 1_000.0), cut_short: None };
+        assert!(conclusion(&found).starts_with("No rate held so far. The search did not come to its end"));
+        note(&mut found, 100.0, Ending::Held);
+        assert!(conclusion(&found).starts_with("100 a second held once. The search did not"));
+    }
+
+    #[test]
+    fn a_search_that_was_cut_short_tells_the_best_step_and_whether_it_is_confirmed() {
+        let mut found = Found { steps: Vec::new(), search: Search::new(100.0, 1_000.0), cut_short: Some(Signal::Interrupt) };
+        let cut = "Cut short by SIGINT, so where the knee is is not known.";
+        assert_eq!(conclusion(&found), format!("{cut} No rate held so far."));
+        note(&mut found, 100.0, Ending::CutShort);
+        assert_eq!((conclusion(&found), telling(&found).is_none()), (format!("{cut} No rate held so far."), true));
+        found.steps.clear();
+        for (rate, ending) in [(100.0, Ending::Held), (150.0, Ending::CutShort)] {
+            note(&mut found, rate, ending);
+        }
+        let best = "The best step so far: 100 a second, which held once; no rate is confirmed by a second step yet.";
+        assert_eq!(conclusion(&found), format!("{cut} {best}"));
+        assert_eq!(telling(&found).map(|step| step.rate), Some(100.0));
+        let document = document(&found);
+        assert_eq!((&document["cut_short"], &document["steps"][1]["ending"]), (&"SIGINT".into(), &"was cut short".into()));
+        assert_eq!((found.status(), Found { cut_short: Some(Signal::Terminate), ..found }.status()), (130, 143));
+    }
+
+    #[test]
+    fn the_best_confirmed_step_is_told_beside_a_better_one_that_is_not() {
+        let mut found = Found { steps: Vec::new(), search: Search::new(100.0, 1_000.0), cut_short: Some(Signal::Interrupt) };
+        for (rate, ending) in [(100.0, broke()), (100.0, Ending::Held), (100.0, Ending::Held)] {
+            note(&mut found, rate, ending);
+        }
+        let text = conclusion(&found);
+        assert!(text.ends_with("The best confirmed step so far: 100 a second, which held 2 of 3 times."), "{text}");
+        note(&mut found, 150.0, Ending::Held);
+        let text = conclusion(&found);
+        assert!(text.ends_with("which held 2 of 3 times; not confirmed: 150 a second, which held once."), "{text}");
     }
 }

@@ -81,6 +81,12 @@ impl Search {
         self.next = None;
     }
 
+    /// The highest rate that held and is confirmed.
+    pub(super) fn confirmed(&self) -> Option<Trial> {
+        let confirmed = self.below_what_broke().filter(|trial| trial.held >= CONFIRMED);
+        confirmed.max_by(|one, other| one.rate.total_cmp(&other.rate))
+    }
+
     fn trial(&mut self, rate: f64) -> &mut Trial {
         let at = self.trials.iter().position(|trial| trial.rate == rate).unwrap_or_else(|| {
             self.trials.push(Trial { rate, held: 0, broke: 0, void: 0 });
@@ -113,9 +119,12 @@ impl Search {
 
     /// The highest rate that held and is lower than any that broke.
     pub(super) fn held(&self) -> Option<Trial> {
+        self.below_what_broke().filter(Trial::holds).max_by(|one, other| one.rate.total_cmp(&other.rate))
+    }
+
+    fn below_what_broke(&self) -> impl Iterator<Item = Trial> {
         let below = self.broke().map_or(f64::INFINITY, |broke| broke.rate);
-        let held = self.trials.iter().filter(|trial| trial.holds() && trial.rate < below);
-        held.max_by(|one, other| one.rate.total_cmp(&other.rate)).copied()
+        self.trials.iter().filter(move |trial| trial.rate < below).copied()
     }
 }
 

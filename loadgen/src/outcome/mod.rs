@@ -20,6 +20,9 @@ pub(crate) use verdict::Verdict;
 /// The version of the JSON that [`Outcome`] becomes; another one is not read.
 pub(crate) const FORMAT: u32 = 1;
 
+/// The protocol error code of a request that a rate limit has refused.
+const TOO_FAST: &str = "rate_limited";
+
 /// Everything about one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
@@ -49,6 +52,16 @@ pub(crate) struct Outcome {
     pub(crate) verifier: Verified,
     /// Thresholds and comparisons, in the order in which they were given.
     pub(crate) gates: Vec<Gate>,
+}
+
+impl Outcome {
+    /// How many requests a rate limit of the server has refused since the traffic began. What was refused before, while everybody founded
+    /// their conversations, says nothing about the rate.
+    pub(crate) fn refused_as_too_fast(&self) -> u64 {
+        let quiet = |second: &&Second| second.counts.due + second.counts.typing_sent == 0;
+        let traffic = self.timeline.iter().skip_while(quiet);
+        traffic.filter_map(|second| second.counts.errors.get(TOO_FAST)).sum()
+    }
 }
 
 /// What was asked for, as a person would say it.

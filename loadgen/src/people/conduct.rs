@@ -12,6 +12,7 @@ use super::orders::{News, Order, WorkerSecond};
 use super::plan::{Plan, SECOND};
 use super::team::{Spread, Team};
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::outcome::{Breach, Brief, Compact, FORMAT, Generator, Metric, Outcome, Second, Server, Setup, Summary, Verified};
 use crate::procfs;
 use crate::tokens::Token;
@@ -56,6 +57,8 @@ pub(crate) struct Run<'a> {
     pub(crate) url: String,
     /// Looks at the run so far, after each second of the measured window; `true` ends it.
     pub(crate) give_up: Option<&'a dyn Fn(&Outcome) -> bool>,
+    /// What can tell it to end before the end of the window; `None`: nothing that leaves an outcome.
+    pub(crate) interrupt: Option<&'a Interrupt>,
     /// Whether each second's histograms are wanted afterwards.
     pub(crate) keep_seconds: bool,
 }
@@ -84,8 +87,19 @@ impl Run<'_> {
 pub(crate) struct Conducted {
     pub(crate) outcome: Outcome,
     pub(crate) seconds: Vec<Compact>,
-    /// Whether it was given up.
-    pub(crate) gave_up: bool,
+    /// How it came to its end.
+    pub(crate) end: End,
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As planned.
+    Whole,
+    /// It was given up.
+    GivenUp,
+    /// It was told to end. Told before the window, nothing was measured: the outcome has no seconds.
+    CutShort,
 }
 
 /// Runs it.
@@ -109,7 +123,7 @@ pub(crate) fn conduct(run: &Run<'_>, live: &mut Live) -> Result<Conducted, Fault
         own_cpu: (0, 0),
         newest: BTreeMap::new(),
         judged: 0,
-        gave_up: false,
+        end: End::Whole,
         so_far: Tally::new(),
         breaches: 0,
         waiting: Waiting::default(),
@@ -158,7 +172,7 @@ struct Leader<'a, 'r> {
     done: Vec<(Second, Compact)>,
     /// How many of these `give_up` has looked at.
     judged: usize,
-    gave_up: bool,
+    end: End,
     /// The newest second that each worker has told of.
     newest: BTreeMap<u32, u64>,
     /// Processor time of the leader's own thread at the edges of the window.
@@ -178,18 +192,15 @@ impl Leader<'_, '_> {
         let plan = Arc::clone(&self.run.plan);
         self.live.phase(&format!("{} people connect to {}", plan.people, self.run.url));
         let arrival = Duration::from_secs_f64(f64::from(plan.people) / plan.connect_rate) + ARRIVAL_PATIENCE;
-        let everybody = self.wait(arrival, |leader| leader.waiting.ready == leader.workers)?;
+        let everybody = self.wait(arrival, |leader| leader.is_cut_short() || leader.waiting.ready == leader.workers)?;
         if !everybody {
             let missing = "not everybody could connect and join in time; look at the server's log, or lower --connect-rate";
             return Err(Fault::new(missing));
         }
-        self.samples.rss_joined = self.sample().unwrap_or(0);
-        self.measure(&plan)?;
-        self.live.phase("waiting for what is still under way");
-        self.team.order(Order::Stop)?;
-        let drain = Duration::from_nanos(plan.drain_ns);
-        if self.wait(drain, |leader| leader.waiting.drained == leader.workers)? {
-            self.wait(SURPLUS_WAIT, |_| false)?;
+        if self.end != End::CutShort {
+            self.samples.rss_joined = self.sample().unwrap_or(0);
+            self.measure(&plan)?;
+            self.drain(&plan)?;
         }
         self.team.order(Order::Finish)?;
         if !self.wait(FINISH_PATIENCE, |leader| leader.waiting.finished == leader.workers)? {
@@ -199,7 +210,7 @@ impl Leader<'_, '_> {
         let outcome = self.outcome();
         let seconds = if self.run.keep_seconds { std::mem::take(&mut self.done) } else { Vec::new() };
         let seconds = seconds.into_iter().map(|(_, histograms)| histograms).collect();
-        Ok(Conducted { outcome, seconds, gave_up: self.gave_up })
+        Ok(Conducted { outcome, seconds, end: self.end })
     }
 
     /// The traffic, up to the end of the window.
@@ -213,10 +224,11 @@ impl Leader<'_, '_> {
             false => "everybody is there; the traffic begins",
         });
         self.team.order(Order::Begin { start, window: self.window })?;
-        self.wait_until(self.window.0, |_| false)?;
+        self.wait_until(self.window.0, Self::is_cut_short)?;
         self.own_cpu.0 = thread_cpu();
         self.samples.cpu_begin = self.server_cpu();
-        self.wait_until(self.window.1, |leader| storm && leader.waiting.storm_over == leader.workers || leader.gives_up())?;
+        let is_over = |leader: &mut Self| storm && leader.waiting.storm_over == leader.workers;
+        self.wait_until(self.window.1, |leader| leader.is_cut_short() || is_over(leader) || leader.gives_up())?;
         self.samples.cpu_end = self.server_cpu();
         self.own_cpu.1 = thread_cpu();
         if storm && self.waiting.storm_over == self.workers {
@@ -227,12 +239,35 @@ impl Leader<'_, '_> {
         Ok(())
     }
 
+    /// What is under way comes to its end, and what comes after that comes twice.
+    fn drain(&mut self, plan: &Plan) -> Result<(), Fault> {
+        self.live.phase(match self.end {
+            End::Whole | End::GivenUp => "waiting for what is still under way",
+            End::CutShort => "told to end; waiting for what is still under way, unless told once more",
+        });
+        self.team.order(Order::Stop)?;
+        let drain = Duration::from_nanos(plan.drain_ns);
+        if self.wait(drain, |leader| leader.waiting.drained == leader.workers)? {
+            self.wait(SURPLUS_WAIT, |_| false)?;
+        }
+        Ok(())
+    }
+
+    fn is_cut_short(&mut self) -> bool {
+        if self.run.interrupt.is_some_and(|interrupt| interrupt.told().is_some()) {
+            self.end = End::CutShort;
+        }
+        self.end == End::CutShort
+    }
+
     fn gives_up(&mut self) -> bool {
         let Some(give_up) = self.run.give_up else { return false };
         let is_new = self.done.len() > self.judged && self.done.last().is_some_and(|(second, _)| second.measured);
         self.judged = self.done.len();
-        self.gave_up |= is_new && give_up(&self.outcome());
-        self.gave_up
+        if is_new && give_up(&self.outcome()) {
+            self.end = End::GivenUp;
+        }
+        self.end == End::GivenUp
     }
 
     fn wait_until(&mut self, at: u64, enough: impl FnMut(&mut Self) -> bool) -> Result<bool, Fault> {

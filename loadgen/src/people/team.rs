@@ -1,6 +1,7 @@
 //! The workers of a run: threads of this process, or of others that it starts.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -141,6 +142,8 @@ fn start_process(
         .arg("worker")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Out of reach of a terminal's Ctrl-C: whether there is more to do is for this process to say, whose end is theirs too.
+        .process_group(0)
         .spawn()
         .map_err(Fault::while_doing("a worker process"))?;
     let (Some(mut orders), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

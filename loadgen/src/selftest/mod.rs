@@ -193,6 +193,7 @@ fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token],
         command: "loadgen selftest".to_owned(),
         url: format!("ws://{address}{}", server.path),
         give_up: None,
+        interrupt: None,
         keep_seconds: false,
     };
     let conducted = conduct(&run, &mut Live::new(true));

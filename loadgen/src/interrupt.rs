@@ -1,0 +1,77 @@
+//! Being told to end, by SIGINT or SIGTERM: the first time is remembered for whoever looks, the second ends the process at once.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::fault::Fault;
+
+/// What told the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGINT, as Ctrl-C sends it.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Signal {
+    /// As people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    /// What a shell says of a command that the signal has ended: 128 and its number.
+    pub(crate) const fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interrupt(Arc<OnceLock<Signal>>);
+
+impl Interrupt {
+    /// Hears the signals from now on, until the process ends: what is written at the end may take its time, too.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be heard.
+    pub(crate) fn listen() -> Result<Self, Fault> {
+        let runtime = Builder::new_current_thread().enable_io().build().map_err(Fault::while_doing("a runtime"))?;
+        let hear = |kind| {
+            let _inside = runtime.enter();
+            signal(kind).map_err(Fault::while_doing("hearing signals"))
+        };
+        let (mut interrupt, mut terminate) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
+        let told = Self::default();
+        let first = Arc::clone(&told.0);
+        let listen = async move {
+            loop {
+                let signal = tokio::select! {
+                    _ = interrupt.recv() => Signal::Interrupt,
+                    _ = terminate.recv() => Signal::Terminate,
+                };
+                if first.set(signal).is_err() {
+                    std::process::exit(i32::from(signal.exit_code()));
+                }
+            }
+        };
+        let work = move || runtime.block_on(listen);
+        thread::Builder::new().name("loadgen-signals".to_owned()).spawn(work).map_err(Fault::while_doing("a thread"))?;
+        Ok(told)
+    }
+
+    /// What told the process to end, if anything has.
+    pub(crate) fn told(&self) -> Option<Signal> {
+        self.0.get().copied()
+    }
+}
