@@ -171,7 +171,7 @@ export class NewDialog {
   #whom() {
     const [typed, chosen] = [this.#typed, this.#chosen];
     if (typed.length > 0) return typed.length === 1 && isUserId(typed[0]) ? typed[0] : '';
-    return this.#people().find(({ id }) => id === chosen[0])?.name ?? '';
+    return this.#people().find(({ id }) => id === chosen[0])?.name ?? chosen[0] ?? '';
   }
 
   async #submit() {

@@ -115,7 +115,7 @@ test('a message goes to whom was chosen or written last, and the button says to 
   const alice = await visit.signIn('Alice');
   await begin(alice, 'Message');
   const [button, written] = [alice.locator('#new-submit'), alice.getByLabel('Somebody else, by user id')];
-  const says = (/** @type {string} */ text) => until(text, async () => (await button.innerText()) === text);
+  const says = (/** @type {string} */ name) => alice.locator('#new-dialog').getByRole('button', { name, exact: true }).waitFor();
   const chosen = () => alice.locator('#new-people input:checked').evaluateAll((inputs) => inputs.map((input) => /** @type {HTMLInputElement} */ (input).value));
   await says('Start');
   await alice.getByRole('radio', { name: 'Bob' }).check();
