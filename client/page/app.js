@@ -14,7 +14,7 @@ import { listenToKeys } from './keys.js';
 import { List } from './list.js';
 import { Live } from './live.js';
 import { nextPerson, partnerOf } from './people.js';
-import { parseHash, storage, tokenSource } from './session.js';
+import { inviteLink, parseHash, storage, takeInvite, tokenSource } from './session.js';
 import { Thread } from './thread.js';
 
 /** @import { Conversation } from '../chat.js' */
@@ -114,6 +114,8 @@ export class App {
     const { join, conversation } = parseHash(location.hash);
     if (join !== null || conversation !== null) this.#addressed();
     else if (home && (isFirst || matchMedia('(min-width: 641px)').matches)) this.#go(home);
+    const invite = takeInvite();
+    if (invite !== null) this.#newDialog.show(invite);
   }
 
   /** Gives a demo user somebody to talk to, and on an empty server a group of all. @returns {Promise<string | undefined>} */
@@ -138,7 +140,7 @@ export class App {
     button('details', 'people', showDetails);
     button('back', 'back', () => this.#go(''));
     byId('invite').replaceChildren(icon('copy'), 'Copy invite');
-    byId('invite').onclick = () => void copyInvite(this.#current?.inviteCode ?? '');
+    byId('invite').onclick = () => void copyInvite(inviteLink(this.#current?.inviteCode ?? ''));
     listenToKeys({
       help: showHelp,
       search: () => this.#list.focusSearch(),
@@ -158,13 +160,13 @@ export class App {
     if (as !== null || token !== null) return void this.#named();
     if (join === null) return this.#follow();
     history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
-    this.#newDialog.show({ what: 'join', code: join });
+    this.#newDialog.show(join);
   }
 
   /** The address says who this tab is. */
   async #named() {
     const verdict = await this.#become();
-    if (verdict === 'same') this.#follow();
+    if (verdict === 'same') this.#addressed();
     else if (verdict === 'kept') history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
   }
 

@@ -4,14 +4,18 @@
 
 import { avatar } from './avatar.js';
 import { byId, h, icon, place, setText } from './dom.js';
-import { groupSubtitle, presence, signOf, titleOf } from './format.js';
-import { parseHash } from './session.js';
+import { groupSubtitle, isUserId, presence, signOf, titleOf } from './format.js';
+import { inviteLink, parseHash } from './session.js';
 
 /** @import { ChatClient, Conversation } from '../chat.js' */
 /** @import { Person } from './session.js' */
 
 const TOAST_MS = 4_000;
 const MOST_PEOPLE = 60;
+/** Of what somebody wrote, in a sentence about it. */
+const QUOTED_CHARS = 40;
+/** What the server says of a code that can be none. */
+const NO_CODE = ['invalid_payload', 'invalid_text'];
 
 /** @param {string} id */
 const dialogOf = (id) => /** @type {HTMLDialogElement} */ (byId(id));
@@ -48,13 +52,20 @@ export function toast(text) {
   toasting = setTimeout(() => element.classList.remove('shown'), TOAST_MS);
 }
 
-/** Copies an invite code, or shows it where a page may not copy. @param {string} code */
-export async function copyInvite(code) {
+/** Copies an invite link, or says where it can be copied by hand. @param {string} link */
+export async function copyInvite(link) {
+  const isCopied = await copy(link);
+  toast(isCopied ? 'The invite link is copied.' : 'The browser did not let it be copied. It stands in the group’s members and details.');
+}
+
+/** Whether the browser has copied it: it does not everywhere. @param {string} text */
+async function copy(text) {
   try {
-    await navigator.clipboard.writeText(code);
-    toast('The invite code is copied.');
-  } catch {
-    toast(`Copy this code: ${code}`);
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch (error) {
+    console.debug('nothing was copied', error);
+    return false;
   }
 }
 
@@ -80,24 +91,34 @@ export class NewDialog {
     this.#client = client;
     this.#users = users;
     this.#onOpen = onOpen;
-    this.#form.onchange = () => this.#choose();
+    this.#form.onchange = ({ target }) => {
+      // A message goes to one person: the one who was chosen or written last.
+      if (this.#what === 'direct' && target instanceof HTMLInputElement && target.name === 'person') inputOf('new-ids').value = '';
+      this.#choose();
+    };
+    inputOf('new-ids').oninput = () => this.#choose();
     this.#form.onsubmit = (event) => {
       event.preventDefault();
       void this.#submit();
     };
   }
 
-  /** @param {{ what?: 'direct' | 'group' | 'join', code?: string }} [how] */
-  show({ what = 'direct', code = '' } = {}) {
+  /** @param {string | null} [invite] a code that came with an address: it joins nobody to anything before they say so */
+  show(invite = null) {
     this.#form.reset();
     this.#error.textContent = '';
-    inputOf('new-code').value = code;
+    inputOf('new-code').value = invite ?? '';
+    const note = invite === null ? '' : 'The address that was opened is an invite to a group. If you did not mean to join one, close this.';
+    byId('new-code-note').textContent = note;
+    const what = invite === null ? 'direct' : 'join';
     for (const radio of this.#form.querySelectorAll('input')) if (radio.name === 'what') radio.checked = radio.value === what;
     place(byId('new-people'), this.#people().map(({ id, name }) => h('li', {},
       h('label', { class: 'choice' }, h('input', { name: 'person', value: id }), avatar(id, name, { isSmall: true }), h('span', { text: name })))));
     this.#choose();
-    this.#dialog.showModal();
-    if (what === 'join') inputOf('new-code').focus();
+    if (!this.#dialog.open) this.#dialog.showModal();
+    // Enter, pressed without looking, closes it.
+    const close = this.#dialog.querySelector('[data-close]');
+    if (invite !== null && close instanceof HTMLElement) close.focus();
   }
 
   /** Everybody that is known: demo users, and members of what is open. */
@@ -114,15 +135,43 @@ export class NewDialog {
     return String(new FormData(this.#form).get('what'));
   }
 
+  /** The user ids that were written, or what stands in their place. */
+  get #typed() {
+    return [...new Set(inputOf('new-ids').value.split(/[\s,;]+/u).filter(Boolean))];
+  }
+
+  get #chosen() {
+    return new FormData(this.#form).getAll('person').map(String);
+  }
+
   #choose() {
     const what = this.#what;
     for (const part of this.#form.querySelectorAll('[data-for]')) {
       if (part instanceof HTMLElement) part.hidden = !part.dataset.for?.split(' ').includes(what);
     }
-    for (const input of byId('new-people').querySelectorAll('input')) input.type = what === 'group' ? 'checkbox' : 'radio';
+    const isWritten = what === 'direct' && this.#typed.length > 0;
+    for (const input of byId('new-people').querySelectorAll('input')) {
+      input.type = what === 'group' ? 'checkbox' : 'radio';
+      if (isWritten) input.checked = false;
+    }
     setText(byId('new-people-legend'), what === 'group' ? 'Who is in it?' : 'With whom?');
     setText(byId('new-ids-label'), what === 'group' ? 'Others, by user id (commas between)' : 'Somebody else, by user id');
-    setText(byId('new-submit'), { group: 'Create the group', join: 'Join' }[what] ?? 'Start');
+    this.#label({ group: 'Create the group', join: 'Join' }[what] ?? 'Start', what === 'direct' ? this.#whom() : '');
+  }
+
+  /** Says on the button what it does. @param {string} does @param {string} whom or '' */
+  #label(does, whom) {
+    const button = byId('new-submit');
+    const label = whom ? `${does} with ${whom}` : does;
+    // A click on something that is taken away in its middle would be none.
+    if (button.textContent !== label) button.replaceChildren(...whom ? [`${does} with `, h('bdi', { text: whom })] : [does]);
+  }
+
+  /** The name or the id of the one to whom a message would go; '' as long as that is nobody. */
+  #whom() {
+    const [typed, chosen] = [this.#typed, this.#chosen];
+    if (typed.length > 0) return typed.length === 1 && isUserId(typed[0]) ? typed[0] : '';
+    return this.#people().find(({ id }) => id === chosen[0])?.name ?? chosen[0] ?? '';
   }
 
   async #submit() {
@@ -134,18 +183,27 @@ export class NewDialog {
       this.#dialog.close();
       this.#onOpen(conversation);
     } catch (error) {
-      this.#error.textContent = error instanceof Missing ? error.message : words(error, 'No group has this code.');
+      this.#error.textContent = this.#explain(error);
     } finally {
       button.disabled = false;
     }
   }
 
+  /** @param {unknown} error */
+  #explain(error) {
+    if (error instanceof Missing) return error.message;
+    const noGroup = 'No group has this code.';
+    const isNoCode = this.#what === 'join' && NO_CODE.includes(/** @type {{ code: string }} */ (error).code);
+    return isNoCode ? noGroup : words(error, noGroup);
+  }
+
   async #start() {
-    const typed = inputOf('new-ids').value.split(/[\s,;]+/u).filter(Boolean);
-    const chosen = new FormData(this.#form).getAll('person').map(String);
+    const [typed, chosen] = [this.#typed, this.#chosen];
     const name = inputOf('new-name').value.trim();
     const text = inputOf('new-code').value.trim();
     const code = text.includes('#') ? parseHash(text.slice(text.indexOf('#'))).join ?? '' : text;
+    const malformed = typed.find((id) => !isUserId(id));
+    if (this.#what !== 'join' && malformed !== undefined) throw new Missing('new-ids', notAnId(malformed));
     switch (this.#what) {
       case 'group':
         if (!name) throw new Missing('new-name', 'Give the group a name.');
@@ -154,6 +212,7 @@ export class NewDialog {
         if (!code) throw new Missing('new-code', 'Paste the code that you were given.');
         return this.#client.joinGroup(code);
       default: {
+        if (typed.length > 1) throw new Missing('new-ids', 'A message goes to one person. To write to several, choose Group.');
         const whom = typed[0] ?? chosen[0];
         if (!whom) throw new Missing('new-ids', 'Choose somebody, or write their user id.');
         if (whom === this.#client.user?.id) throw new Missing('new-ids', 'That is you. Whom do you want to write to?');
@@ -163,7 +222,13 @@ export class NewDialog {
   }
 }
 
-/** A field that has to be filled in; it gets the focus. */
+/** @param {string} text */
+function notAnId(text) {
+  const quoted = text.length > QUOTED_CHARS ? `${text.slice(0, QUOTED_CHARS)}…` : text;
+  return `“${quoted}” is no user id. An id has only the letters A to Z and a to z, digits and . _ : @ | -, at most 128 of them.`;
+}
+
+/** A field that has to be filled in, or otherwise; it gets the focus. */
 class Missing extends Error {
   /** @param {string} id @param {string} message */
   constructor(id, message) {
@@ -178,6 +243,8 @@ export class DetailsDialog {
   #dialog = dialogOf('details-dialog');
   #leave = /** @type {HTMLButtonElement} */ (byId('leave'));
   #error = byId('details-error');
+  /** The toast is behind a dialog. */
+  #copied = byId('details-copied');
   /** @type {Conversation | null} */
   #conversation = null;
   #isSure = false;
@@ -186,7 +253,8 @@ export class DetailsDialog {
   constructor(client, onLeft) {
     this.#client = client;
     this.#onLeft = onLeft;
-    byId('details-copy').onclick = () => void copyInvite(inputOf('details-code').value);
+    byId('details-copy-link').onclick = () => void this.#copy('details-link', 'link');
+    byId('details-copy-code').onclick = () => void this.#copy('details-code', 'code');
     this.#leave.onclick = () => void this.#clicked();
     this.#leave.onblur = () => this.#ask(false);
     this.#dialog.onclose = () => {
@@ -198,6 +266,7 @@ export class DetailsDialog {
   show(conversation) {
     this.#conversation = conversation;
     this.#error.textContent = '';
+    this.#copied.textContent = '';
     this.#ask(false);
     this.render();
     this.#dialog.showModal();
@@ -211,6 +280,7 @@ export class DetailsDialog {
     const isKnown = conversation.state === 'open';
     setText(byId('details-title'), titleOf(conversation, this.#client.user?.id));
     byId('details-invite').hidden = inviteCode === undefined;
+    inputOf('details-link').value = inviteCode === undefined ? '' : inviteLink(inviteCode);
     inputOf('details-code').value = inviteCode ?? '';
     byId('details-leave').hidden = conversation.kind !== 'group';
     setText(byId('details-count'), groupSubtitle(members, memberCount, isKnown));
@@ -220,6 +290,17 @@ export class DetailsDialog {
       return h('li', {}, avatar(member.userId, member.name, { sign: signOf(conversation, member) }),
         h('span', { class: 'member-name', text: member.name }), h('span', { class: 'note', text: about }));
     }));
+  }
+
+  /** Copies what a field shows; where a page may not, it is selected for doing so by hand. @param {string} id @param {string} what */
+  async #copy(id, what) {
+    const field = inputOf(id);
+    const isCopied = await copy(field.value);
+    if (!isCopied) {
+      field.focus();
+      field.select();
+    }
+    this.#copied.textContent = isCopied ? `The ${what} is copied.` : `The browser did not let the ${what} be copied. It is selected: copy it yourself.`;
   }
 
   /** @param {boolean} isSure */

@@ -12,6 +12,9 @@ const PREVIEW_CHARS = 120;
 /** Longest text that is looked through for addresses; more than a message may have. */
 const MAX_LINKED_CHARS = 20_000;
 
+/** Whether it can be a user id, as PROTOCOL.md has them. @param {string} text */
+export const isUserId = (text) => /^[A-Za-z0-9._:@|-]{1,128}$/u.test(text);
+
 /** One or two letters that stand for a name. @param {string} name */
 export function initials(name) {
   const words = name.trim().split(/[\s._@|:-]+/u).filter(Boolean);

@@ -6,7 +6,7 @@ import { App } from './app.js';
 import { prepareDialogs } from './dialogs.js';
 import { byId } from './dom.js';
 import { askSwitch, askWho } from './people.js';
-import { demoUsers, isSame, parseHash, personNamed, remember, remembered, storage } from './session.js';
+import { demoUsers, isSame, keepInvite, parseHash, personNamed, remember, remembered, storage } from './session.js';
 
 /** @import { Identity, Person } from './session.js' */
 
@@ -23,6 +23,7 @@ async function begin() {
   const verdict = await readAddress(users);
   // Of an address that was declined, nothing is followed.
   if (verdict === 'kept') history.replaceState(null, '', location.pathname);
+  keepInvite();
   const isSwitched = verdict === 'switched' || storage.getItem(SWITCHED) !== null;
   storage.removeItem(SWITCHED);
   const problem = storage.getItem(PROBLEM) ?? '';
@@ -56,9 +57,10 @@ async function loadUsers() {
 
 /** Who the address says that this tab is. It says so once: neither history nor a copied address keeps it. @param {readonly Person[]} users */
 function fromAddress(users) {
-  const { as, token, conversation } = parseHash(location.hash);
+  const { as, token, conversation, join } = parseHash(location.hash);
   if (as === null && token === null) return null;
-  history.replaceState(null, '', conversation === null ? location.pathname : `#${conversation}`);
+  const rest = join === null ? conversation : String(new URLSearchParams({ join }));
+  history.replaceState(null, '', rest === null ? location.pathname : `#${rest}`);
   if (token !== null) return { token };
   const person = users.find(({ id }) => id === as) ?? (users.length > 0 ? personNamed(as ?? '') : null);
   return person && { person };
@@ -78,10 +80,11 @@ async function readAddress(users) {
   return 'switched';
 }
 
-/** On the first screen, an address with a name is as good as an answer. */
+/** On the first screen, an address with a name is as good as an answer; an invite waits for one. */
 function beginAnew() {
   const { as, token } = parseHash(location.hash);
   if (as !== null || token !== null) location.reload();
+  else keepInvite();
 }
 
 /** Forgets who this tab is, and asks anew. @param {string} [problem] */

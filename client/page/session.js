@@ -4,7 +4,11 @@
  */
 
 const KEY = 'parlor:identity';
+/** The invite of an address, until somebody is in who can be asked. */
+const INVITE = 'parlor:invite';
 const MAX_NAME_CHARS = 60;
+/** Of an invite code in an address: more than a code can have, so that what is cut off it is none either way. */
+const MAX_CODE_CHARS = 300;
 
 /** @typedef {{ id: string, name: string }} Person */
 /** @typedef {{ person: Person, token?: undefined } | { token: string, person?: undefined }} Identity */
@@ -102,5 +106,23 @@ export function parseHash(hash) {
   const text = hash.replace(/^#/u, '');
   const fields = new URLSearchParams(text.includes('=') ? text : { c: text });
   const field = (/** @type {string} */ name) => fields.get(name) || null;
-  return { conversation: field('c'), as: field('as'), token: field('token'), join: field('join') };
+  return { conversation: field('c'), as: field('as'), token: field('token'), join: fields.get('join')?.slice(0, MAX_CODE_CHARS) ?? null };
+}
+
+/** The address that asks whoever opens it to join a group. @param {string} code */
+export const inviteLink = (code) => `${location.origin}${location.pathname}#${new URLSearchParams({ join: code })}`;
+
+/** Takes an invite out of the address, and keeps it until it can be asked about. */
+export function keepInvite() {
+  const { join } = parseHash(location.hash);
+  if (join === null) return;
+  history.replaceState(null, '', location.pathname);
+  storage.setItem(INVITE, join);
+}
+
+/** The code of the invite that was kept, once. @returns {string | null} */
+export function takeInvite() {
+  const code = storage.getItem(INVITE);
+  storage.removeItem(INVITE);
+  return code;
 }

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { dayLabel, enumerate, groupSubtitle, hue, initials, isEmoji, keyOf, linkified, presence, progress, rowsOf, secondsUntil, shortTime, signOf, typingText } from '../../client/page/format.js';
+import { dayLabel, enumerate, groupSubtitle, hue, initials, isEmoji, isUserId, keyOf, linkified, presence, progress, rowsOf, secondsUntil, shortTime, signOf, typingText } from '../../client/page/format.js';
 import { FIRST_ENTRIES, MAX_ENTRIES, Pane, STEP } from '../../client/page/pane.js';
 import { parseHash, personNamed } from '../../client/page/session.js';
 
@@ -160,7 +160,14 @@ test('an address names what to open, and who', () => {
   assert.deepEqual(parseHash('#01a2-b'), { conversation: '01a2-b', as: null, token: null, join: null });
   assert.deepEqual(parseHash('#as=bob&c=01a2'), { conversation: '01a2', as: 'bob', token: null, join: null });
   assert.deepEqual(parseHash('#join=abc'), { conversation: null, as: null, token: null, join: 'abc' });
+  assert.deepEqual(parseHash('#join='), { conversation: null, as: null, token: null, join: '' });
+  assert.equal(parseHash(`#join=${'x'.repeat(5_000)}`).join, 'x'.repeat(300));
   assert.deepEqual(parseHash(''), { conversation: null, as: null, token: null, join: null });
   assert.deepEqual(personNamed('  Zoë Quinn '), { id: 'zoe-quinn', name: 'Zoë Quinn' });
   assert.equal(personNamed('!!!'), null);
+});
+
+test('a user id is what the server takes for one', () => {
+  for (const id of ['a', 'Bob', 'auth0|5f1', 'a.b_c:d@e-9', 'x'.repeat(128)]) assert.equal(isUserId(id), true, id);
+  for (const id of ['', 'zoë', 'a b', 'a/b', 'bob\n', 'x'.repeat(129)]) assert.equal(isUserId(id), false, id);
 });

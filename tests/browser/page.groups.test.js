@@ -36,8 +36,9 @@ test('a group from its creation to the last goodbye', async (t) => {
   assert.equal(await bob.locator('#invite').isHidden(), true, 'only the owner has the code');
 
   await alice.getByRole('button', { name: 'Copy invite' }).click();
-  await alice.getByText('The invite code is copied.').waitFor();
-  const code = await alice.evaluate(() => navigator.clipboard.readText());
+  await alice.getByText('The invite link is copied.').waitFor();
+  const [address, code] = await alice.evaluate(() => navigator.clipboard.readText()).then((link) => link.split('#join='));
+  assert.equal(address, `${visit.server.url}/`);
   assert.match(code, /^[0-9a-z]{32}$/u);
 
   const carol = await visit.signIn('Carol');
@@ -109,6 +110,73 @@ test('a direct conversation is found again, whoever begins it', async (t) => {
   visit.assertQuiet();
 });
 
+test('a message goes to whom was chosen or written last, and the button says to whom', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  await begin(alice, 'Message');
+  const [button, written] = [alice.locator('#new-submit'), alice.getByLabel('Somebody else, by user id')];
+  const says = (/** @type {string} */ name) => alice.locator('#new-dialog').getByRole('button', { name, exact: true }).waitFor();
+  const chosen = () => alice.locator('#new-people input:checked').evaluateAll((inputs) => inputs.map((input) => /** @type {HTMLInputElement} */ (input).value));
+  await says('Start');
+  await alice.getByRole('radio', { name: 'Bob' }).check();
+  await says('Start with Bob');
+  await written.fill('zoe');
+  await says('Start with zoe');
+  assert.deepEqual(await chosen(), [], 'Bob is not meant any more');
+  await alice.getByRole('radio', { name: 'Carol' }).check();
+  await says('Start with Carol');
+  assert.equal(await written.inputValue(), '', 'zoe is not meant any more');
+
+  // In a group both count, and back at a message what is written does.
+  await written.fill(' ');
+  assert.deepEqual(await chosen(), ['carol'], 'a blank is nobody');
+  await alice.locator('#new-dialog').getByText('Group', { exact: true }).click();
+  await says('Create the group');
+  await alice.getByRole('checkbox', { name: 'Bob' }).check();
+  await alice.getByLabel('Others, by user id').fill('zoe');
+  assert.deepEqual(await chosen(), ['bob', 'carol']);
+  await alice.locator('#new-dialog').getByText('Message', { exact: true }).click();
+  await says('Start with zoe');
+  assert.deepEqual(await chosen(), []);
+
+  await written.fill('zoe, bob');
+  await says('Start');
+  await button.click();
+  await alice.getByText('A message goes to one person. To write to several, choose Group.').waitFor();
+  await written.fill('zoe');
+  await button.locator('bdi').click();
+  await alice.locator('#thread-title').getByText('zoe').waitFor();
+  await alice.locator('#thread-subtitle').getByText('Offline').waitFor();
+  visit.assertQuiet();
+});
+
+test('what cannot be a user id is named, in words', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  const error = alice.locator('#new-error');
+  const rule = 'An id has only the letters A to Z and a to z, digits and . _ : @ | -, at most 128 of them.';
+  await begin(alice, 'Message');
+  for (const [written, quoted] of [['Zoë', 'Zoë'], ['a/b', 'a/b'], ['x'.repeat(129), `${'x'.repeat(40)}…`], ['<b>\u202e', '<b>\u202e']]) {
+    await alice.getByLabel('Somebody else, by user id').fill(written);
+    await alice.getByRole('button', { name: 'Start' }).click();
+    await until(written, async () => (await error.textContent()) === `“${quoted}” is no user id. ${rule}`);
+    assert.equal(await alice.evaluate(() => document.activeElement?.id), 'new-ids', 'the focus is where it is to be mended');
+  }
+  await alice.locator('#new-dialog').getByText('Group', { exact: true }).click();
+  await alice.getByLabel('Name of the group').fill('Trio');
+  await alice.getByRole('checkbox', { name: 'Bob' }).check();
+  await alice.getByLabel('Others, by user id').fill('zoe, n/a');
+  await alice.getByRole('button', { name: 'Create the group' }).click();
+  await until('the sentence', async () => (await error.textContent()) === `“n/a” is no user id. ${rule}`);
+
+  // The longest and the oddest that the server takes.
+  await alice.getByLabel('Others, by user id').fill(`zoe, ${'x'.repeat(128)}; a|b:c@d.e_f-9`);
+  await alice.getByRole('button', { name: 'Create the group' }).click();
+  await alice.locator('#thread-title').getByText('Trio').waitFor();
+  await alice.locator('#thread-subtitle').getByText('5 members').waitFor();
+  visit.assertQuiet();
+});
+
 test('an address opens its conversation, and the way back leads back', async (t) => {
   const visit = await browser.visit(t);
   const alice = await visit.signIn('Alice');
@@ -161,30 +229,6 @@ test('an address of no conversation says so, and there is nothing to write in', 
   await visit.server.start();
   await alice.locator('#nothing-title').getByText('There is no such conversation').waitFor();
   visit.assertQuiet(OUTAGE);
-});
-
-test('an invite can be an address', async (t) => {
-  const visit = await browser.visit(t);
-  const alice = await visit.signIn('Alice');
-  await open(alice, 'Lounge');
-  const code = await alice.getByRole('button', { name: 'Members and details' }).click().then(() => alice.locator('#details-code').inputValue());
-  const zoe = await visit.tab();
-  await zoe.goto(`${visit.server.url}/#join=${code}`);
-  await zoe.getByLabel('Another name').fill('Zoë Quinn');
-  await zoe.getByRole('button', { name: 'Enter' }).click();
-  await zoe.getByRole('button', { name: 'Join', exact: true }).click();
-  await zoe.locator('#thread-title').getByText('Lounge').waitFor();
-  await alice.keyboard.press('Escape');
-  await alice.locator('#log').getByText('Zoë Quinn joined').waitFor();
-
-  // In a tab that is in a chat already, too; a member joins again without a change.
-  await zoe.evaluate((to) => {
-    location.hash = `join=${to}`;
-  }, code);
-  await zoe.getByRole('button', { name: 'Join', exact: true }).click();
-  await zoe.locator('#new-dialog').waitFor({ state: 'hidden' });
-  assert.equal(conversationIn(zoe), conversationIn(alice));
-  visit.assertQuiet();
 });
 
 test('a long list comes in pages, and is searched', async (t) => {

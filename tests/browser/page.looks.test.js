@@ -73,8 +73,16 @@ for (const { name, options } of LOOKS) {
     if (isPhone) await alice.getByRole('button', { name: 'Back to the conversations' }).click();
     await alice.getByRole('button', { name: 'New conversation' }).click();
     await inspect(alice, `${name}-new`);
+    await alice.getByLabel('Somebody else, by user id').fill('x'.repeat(128));
+    await inspect(alice, `${name}-new-written`);
     await alice.locator('#new-dialog').getByText('Group', { exact: true }).click();
     await inspect(alice, `${name}-new-group`);
+    await alice.keyboard.press('Escape');
+    await alice.evaluate(() => {
+      location.hash = 'join=kr4vfjdf5m1qw605020zn62z0w7cbc4j';
+    });
+    await alice.getByLabel('Invite code', { exact: true }).waitFor();
+    await inspect(alice, `${name}-invite`);
     await alice.keyboard.press('Escape');
     await alice.getByRole('button', { name: 'Keyboard shortcuts' }).click();
     await inspect(alice, `${name}-help`);
