@@ -8,19 +8,24 @@ const STUCK_PX = 32;
 
 export class Scroller {
   #frame;
-  /** @type {number | null} */
-  #resizing = null;
+  /** Where it stood when it last told of a movement. */
+  #top = 0;
   isStuck = true;
 
   /** @param {HTMLElement} frame @param {() => void} onScroll after each movement */
   constructor(frame, onScroll) {
     this.#frame = frame;
     frame.addEventListener('scroll', () => {
-      // A frame that became smaller scrolls too, and is not on its way away from the end.
-      if (this.#resizing === null) this.isStuck = this.belowPx <= STUCK_PX;
+      const top = frame.scrollTop;
+      // Only who moves up leaves the end. The end itself moves away when the frame becomes smaller, which may be heard of later.
+      if (this.belowPx <= STUCK_PX) this.isStuck = true;
+      else if (top < this.#top) this.isStuck = false;
+      this.#top = top;
       onScroll();
     }, { passive: true });
-    new ResizeObserver(() => this.#resized()).observe(frame);
+    new ResizeObserver(() => {
+      if (this.isStuck) this.toEnd();
+    }).observe(frame);
   }
 
   /** What lies above and below what is seen. */
@@ -45,6 +50,7 @@ export class Scroller {
   toEnd() {
     this.isStuck = true;
     this.#frame.scrollTop = this.#frame.scrollHeight;
+    this.#top = this.#frame.scrollTop;
   }
 
   /** Has this row stand a little below the upper edge, or the end be seen if that comes first. @param {Element} row */
@@ -67,14 +73,5 @@ export class Scroller {
     let end = low;
     while (end < rows.length && rows[end].getBoundingClientRect().top < bottom) end += 1;
     return rows.slice(low, end);
-  }
-
-  #resized() {
-    if (!this.isStuck) return;
-    this.toEnd();
-    if (this.#resizing !== null) cancelAnimationFrame(this.#resizing);
-    this.#resizing = requestAnimationFrame(() => {
-      this.#resizing = null;
-    });
   }
 }

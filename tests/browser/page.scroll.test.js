@@ -83,6 +83,28 @@ test('older messages come while scrolling up, and what is read does not move', a
   visit.assertQuiet();
 });
 
+test('a thread at its end stays there when it becomes smaller while it moves', async (t) => {
+  const visit = await browser.visit(t, FAST);
+  const alice = await visit.signIn('Alice');
+  await store(alice, 'bob', conversationIn(alice), 'Message', 120);
+  await message(alice, 'Message 120').waitFor();
+  await until('the end', async () => (await below(alice)) < 2);
+  // A movement towards the end, of which is told only when the frame has its new size.
+  await alice.locator('#log').evaluate(async (log) => {
+    const frame = () => new Promise(requestAnimationFrame);
+    log.scrollTop -= 20;
+    await frame();
+    await frame();
+    // Between two frames: the next one tells of the movement first, and of the size last.
+    await new Promise((resolve) => setTimeout(resolve));
+    log.scrollTop += 20;
+    log.style.marginBottom = '200px';
+  });
+  await until('the end', async () => (await below(alice)) < 2);
+  await alice.locator('#latest').waitFor({ state: 'hidden' });
+  visit.assertQuiet();
+});
+
 test('what arrives while one reads further up waits below', async (t) => {
   const visit = await browser.visit(t, FAST);
   const alice = await visit.signIn('Alice');
