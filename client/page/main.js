@@ -6,7 +6,7 @@ import { App } from './app.js';
 import { prepareDialogs } from './dialogs.js';
 import { byId } from './dom.js';
 import { askSwitch, askWho } from './people.js';
-import { demoUsers, isSame, keepInvite, parseHash, personNamed, remember, remembered, storage } from './session.js';
+import { demoUsers, isSame, keepInvite, parseHash, personNamed, remember, remembered, storage, takeInvite } from './session.js';
 
 /** @import { Identity, Person } from './session.js' */
 
@@ -91,6 +91,8 @@ function beginAnew() {
 function logout(problem = '') {
   remember(null);
   if (problem) storage.setItem(PROBLEM, problem);
+  // Whoever comes next has not opened it.
+  else takeInvite();
   history.replaceState(null, '', location.pathname);
   location.reload();
 }

@@ -136,7 +136,14 @@ impl Found {
             let again = if self.steps.last().is_some_and(|last| last.rate == rate) { ", once more" } else { "" };
             live.phase(&format!("step {}: {} a second{again}", self.steps.len() + 1, units::rate(rate)));
             let load = &options.load;
-            let conducted = run_at(load, tokens, &options.threshold, (rate, options.step), interrupt, live)?;
+            let conducted = match run_at(load, tokens, &options.threshold, (rate, options.step), interrupt, live) {
+                Ok(conducted) => conducted,
+                Err(fault) => {
+                    // What is known was found before it was told to end, if it was.
+                    self.cut_short = interrupt.told();
+                    return Err(fault);
+                }
+            };
             let ending = judge(&conducted, rate);
             ending.note(rate, &mut self.search);
             // What was ended before anything was measured is no step.
@@ -228,7 +235,11 @@ mod tests {
         assert_eq!((first.due, first.typing_sent), (0, 0), "everybody arrives in the first second of the fixture");
         first.errors.insert("rate_limited".to_owned(), 7);
         assert_eq!(judge(&arriving, 500.0), Ending::Held);
+        // The second in which the traffic begins has the end of the arrival, too.
         arriving.outcome.timeline[1].counts.errors.insert("rate_limited".to_owned(), 1);
+        assert!(arriving.outcome.timeline[1].counts.due > 0);
+        assert_eq!(judge(&arriving, 500.0), Ending::Held);
+        arriving.outcome.timeline[2].counts.errors.insert("rate_limited".to_owned(), 1);
         assert_eq!(
             judge(&arriving, 500.0),
             Ending::Limited("the server refused 1 request as too fast (rate_limited)".to_owned())

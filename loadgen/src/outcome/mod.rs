@@ -55,11 +55,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// How many requests a rate limit of the server has refused since the traffic began. What was refused before, while everybody founded
-    /// their conversations, says nothing about the rate.
+    /// How many requests a rate limit of the server has refused since the traffic began, but for the second in which it did. What was
+    /// refused before, while everybody founded their conversations, says nothing about the rate.
     pub(crate) fn refused_as_too_fast(&self) -> u64 {
         let quiet = |second: &&Second| second.counts.due + second.counts.typing_sent == 0;
-        let traffic = self.timeline.iter().skip_while(quiet);
+        let traffic = self.timeline.iter().skip_while(quiet).skip(1);
         traffic.filter_map(|second| second.counts.errors.get(TOO_FAST)).sum()
     }
 }
