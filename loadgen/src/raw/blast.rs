@@ -16,6 +16,7 @@ use crate::raw::poller::{Poller, Ready};
 use crate::raw::report::Report;
 use crate::raw::rooms::{Entered, Rooms};
 use crate::raw::socket::{SCRATCH_BYTES, Socket};
+use crate::raw::tenths::Tenths;
 use crate::raw::wire::{Frames, Opcode};
 
 /// How many of a room's connections send unless told otherwise.
@@ -49,9 +50,21 @@ struct Snapshot {
 /// Latencies of what was sent in the window, in nanoseconds.
 struct Latencies {
     reply: Histogram,
+    reply_tenths: Tenths,
     delivery: Histogram,
     /// From when a message was due to when it was handed to its socket; open loop only.
     lateness: Histogram,
+}
+
+impl Latencies {
+    fn new() -> Self {
+        Self {
+            reply: Histogram::new(),
+            reply_tenths: Tenths::new(),
+            delivery: Histogram::new(),
+            lateness: Histogram::new(),
+        }
+    }
 }
 
 /// What happens at this moment of the run.
@@ -118,7 +131,7 @@ impl<'a> Blast<'a> {
             room_sends: vec![0; rooms.count()],
             expected_deliveries: 0,
             counts: Counts::default(),
-            latencies: Latencies { reply: Histogram::new(), delivery: Histogram::new(), lateness: Histogram::new() },
+            latencies: Latencies::new(),
             reply_stamps: ReplyStamps::new(dialect),
             stage: Stage::Warmup,
             origin: Instant::now(),
@@ -218,7 +231,9 @@ impl<'a> Blast<'a> {
                 self.counts.replies += 1;
                 let sent = self.reply_stamps.of(message);
                 if let Some(sent) = sent.filter(|sent| self.window.contains(sent)) {
-                    self.latencies.reply.record(now.saturating_sub(sent));
+                    let latency = now.saturating_sub(sent);
+                    self.latencies.reply.record(latency);
+                    self.latencies.reply_tenths.record(sent - self.window.start, latency);
                 }
                 if self.options.rate.is_none() && self.stage != Stage::Drain {
                     self.enqueue(index, now);
@@ -306,6 +321,10 @@ impl<'a> Blast<'a> {
         report.figure("server_cpu_us_per_send", server_micros / replies);
         report.shares(own, server);
         report.latencies(["reply_p50_us", "reply_p99_us"], &self.latencies.reply);
+        report.figure(
+            "reply_p99_median_tenth_us",
+            self.latencies.reply_tenths.median_quantile(0.99).map(|nanos| nanos as f64 / 1e3),
+        );
         report.figure("reply_max_us", self.latencies.reply.max().map(|nanos| nanos as f64 / 1e3));
         report.latencies(["delivery_p50_us", "delivery_p99_us"], &self.latencies.delivery);
         report.figure("send_lateness_p99_us", self.latencies.lateness.quantile(0.99).map(|nanos| nanos as f64 / 1e3));

@@ -42,6 +42,11 @@ impl Histogram {
         Some(self.max)
     }
 
+    /// How many values were counted.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// The largest value; `None` when empty.
     pub(crate) fn max(&self) -> Option<u64> {
         (self.total > 0).then_some(self.max)

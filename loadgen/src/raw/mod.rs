@@ -18,6 +18,7 @@ mod report;
 mod rooms;
 mod socket;
 mod storm;
+mod tenths;
 mod typing;
 mod wire;
 
