@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::fault::Fault;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Signal};
 use crate::outcome::{Gate, Outcome, Verdict};
 use crate::people::cli::{LoadOptions, command_line, parse_rate, parse_time};
 use crate::people::conduct::{Conducted, End, Run, conduct};
@@ -25,7 +25,7 @@ const ENOUGH_TO_GIVE_UP: u64 = 1_000;
 /// are sent when they are due, whatever the server does, and timed from then (open loop); --closed-loop waits for each reply instead.
 ///
 /// Exit status: 0 passed, 99 a threshold was not met, 3 void (the tester was the bottleneck), 4 a promise of PROTOCOL.md was broken,
-/// 2 the run could not take place.
+/// 2 the run could not take place, 130 or 143 SIGINT or SIGTERM ended it: what was measured up to then is reported all the same.
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
@@ -97,21 +97,27 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     load.check_server()?;
     let mut live = Live::new(load.quiet);
     let tokens = tokens::obtain(&load.identity, load.url.address, load.clients as usize)?;
-    let run = Run { tokens: &tokens, ..run };
+    let interrupt = Interrupt::listen()?;
+    let run = Run { tokens: &tokens, interrupt: Some(&interrupt), ..run };
     if let Some(directory) = &options.out {
         files::directory(directory)?;
     }
     let conducted = conduct(&run, &mut live);
     live.finish();
     let conducted = conducted?;
+    let told = interrupt.told().filter(|_| conducted.end == End::CutShort);
     let mut outcome = conducted.outcome;
+    if let Some(signal) = told
+        && outcome.seconds == 0.0
+        && outcome.verdict() != Verdict::Broken
+    {
+        eprintln!("loadgen: {} came before anything was measured", signal.name());
+        return Ok(ExitCode::from(signal.exit_code()));
+    }
     outcome.gates = options.gates.threshold.iter().map(|threshold| threshold.check(&outcome)).collect();
     outcome.gates.extend(unanswered(&outcome));
+    outcome.gates.extend(early_end(conducted.end, told, outcome.seconds));
     let mut comparable = Ok(());
-    if conducted.end == End::GivenUp {
-        let measured = format!("after {:.0} s", outcome.seconds);
-        outcome.gates.push(Gate { condition: "not given up (--abort-on-fail)".to_owned(), measured, passed: false });
-    }
     if let Some(base) = &base {
         match baseline::gates(base, &outcome, options.gates.max_regression) {
             Ok(gates) => outcome.gates.extend(gates),
@@ -135,7 +141,19 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     if let Some(directory) = &options.out {
         eprintln!("loadgen: the results are in {0}; open {0}/report.html in a browser", directory.display());
     }
-    Ok(ExitCode::from(outcome.verdict().exit_code()))
+    let verdict = outcome.verdict();
+    let told = told.filter(|_| verdict != Verdict::Broken);
+    Ok(ExitCode::from(told.map_or(verdict.exit_code(), Signal::exit_code)))
+}
+
+/// What says in the results that the run did not go on to its end: it is not one that has passed.
+fn early_end(end: End, told: Option<Signal>, seconds: f64) -> Option<Gate> {
+    let condition = match end {
+        End::Whole => return None,
+        End::GivenUp => "not given up (--abort-on-fail)".to_owned(),
+        End::CutShort => format!("not cut short by {}", told.map_or("a signal", Signal::name)),
+    };
+    Some(Gate { condition, measured: format!("after {seconds:.0} s"), passed: false })
 }
 
 /// The condition of [`unanswered`].

@@ -290,6 +290,41 @@ async fn find_max_measures_up_to_a_signal_and_ends_at_once_at_the_second() {
     assert_eq!((status, text.as_str()), (Some(130), ""));
 }
 
+#[tokio::test]
+async fn a_run_that_is_interrupted_reports_what_it_has_measured() {
+    let server = Server::start(&[]).await;
+    let load = ["--scenario", "fanout", "--rate", "50", "--duration", "1h", "--warmup", "0s"];
+    let crowd = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
+    let directory = server.directory().join("cut");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let running = Running::start(&server, &[&["run"], &load, &crowd, &PATIENT, &out]);
+    more_are_stored(&server, 0).await;
+    rustix::process::kill_process(running.pid(), Signal::INT).expect("it runs");
+    let (status, text) = running.end().await;
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("not cut short by SIGINT"), "{text}");
+    let run: Value = json(&directory.join("run.json"));
+    let gates = run["gates"].as_array().expect("gates");
+    let gate = |part: &str| gates.iter().find(|gate| gate["condition"].as_str().is_some_and(|text| text.contains(part)));
+    assert_eq!(gate("errors:count").expect("the threshold")["passed"], true, "{run}");
+    assert_eq!(gate("SIGINT").expect("what cut it short")["passed"], false, "{run}");
+    assert!(run["metrics"]["ack"]["count"].as_u64() > Some(0), "{run}");
+    assert!(directory.join("report.html").exists());
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_before_it_has_measured_anything_says_so() {
+    let server = Server::start(&[]).await;
+    let load = ["--scenario", "fanout", "--rate", "50", "--duration", "1h", "--warmup", "1h"];
+    let crowd = ["--clients", "6", "--group-size", "3", "--max-generator-cpu", "1"];
+    let mut running = Running::start(&server, &[&["run"], &load, &crowd, &PATIENT]);
+    running.says("the traffic begins").await;
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it runs");
+    running.says("SIGTERM came before anything was measured").await;
+    let (status, text) = running.end().await;
+    assert_eq!((status, text.as_str()), (Some(143), ""));
+}
+
 /// Six people of whom each may send five a second carry thirty; the machine carries more.
 #[tokio::test]
 async fn find_max_tells_a_limit_for_each_user_from_the_knee() {

@@ -58,12 +58,7 @@ struct Latencies {
 
 impl Latencies {
     fn new() -> Self {
-        Self {
-            reply: Histogram::new(),
-            reply_tenths: Tenths::new(),
-            delivery: Histogram::new(),
-            lateness: Histogram::new(),
-        }
+        Self { reply: Histogram::new(), reply_tenths: Tenths::new(), delivery: Histogram::new(), lateness: Histogram::new() }
     }
 }
 
