@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::fault::Fault;
 use crate::interrupt::{Interrupt, Signal};
-use crate::outcome::{Gate, Outcome, Verdict};
+use crate::outcome::{Compact, Gate, Outcome, Verdict};
 use crate::people::cli::{LoadOptions, command_line, parse_rate, parse_time};
 use crate::people::conduct::{Conducted, End, Run, conduct};
 use crate::people::live::Live;
@@ -125,15 +125,23 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         }
         baseline::remarks(base, &outcome).iter().for_each(|remark| eprintln!("loadgen: {remark}"));
     }
+    report(options, &outcome, &conducted.seconds, comparable)?;
+    let verdict = outcome.verdict();
+    let told = told.filter(|_| verdict != Verdict::Broken);
+    Ok(ExitCode::from(told.map_or(verdict.exit_code(), Signal::exit_code)))
+}
+
+/// Prints and writes what came of it. `comparable`: whether it could be compared with the baseline.
+fn report(options: &RunOptions, outcome: &Outcome, seconds: &[Compact], comparable: Result<(), Fault>) -> Result<(), Fault> {
     // First what cannot fail, so that nothing that was measured is lost.
     if options.json {
-        say::line(&json::text(&outcome))?;
+        say::line(&json::text(outcome))?;
     } else {
-        terminal::print(&outcome)?;
+        terminal::print(outcome)?;
     }
-    annotations::emit(&outcome)?;
+    annotations::emit(outcome)?;
     if let Some(directory) = &options.out {
-        files::write(directory, &outcome, &conducted.seconds)?;
+        files::write(directory, outcome, seconds)?;
     }
     if outcome.verdict() != Verdict::Broken {
         comparable?;
@@ -141,9 +149,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     if let Some(directory) = &options.out {
         eprintln!("loadgen: the results are in {0}; open {0}/report.html in a browser", directory.display());
     }
-    let verdict = outcome.verdict();
-    let told = told.filter(|_| verdict != Verdict::Broken);
-    Ok(ExitCode::from(told.map_or(verdict.exit_code(), Signal::exit_code)))
+    Ok(())
 }
 
 /// What says in the results that the run did not go on to its end: it is not one that has passed.
