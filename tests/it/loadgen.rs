@@ -12,7 +12,7 @@ use tokio::io::AsyncBufReadExt;
 use crate::support::{Server, within};
 
 /// Far beyond what a run of seconds takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The binary beside the server's. Cargo makes it only for its own package's tests, so it is asked to.
 fn binary() -> &'static Path {
@@ -34,7 +34,7 @@ fn binary() -> &'static Path {
 /// Six people in groups of three for two seconds, however busy the machine is.
 const BRIEF: [&str; 12] =
     ["--clients", "6", "--group-size", "3", "--max-generator-cpu", "1", "--warmup", "200ms", "--rate", "30", "--duration", "2s"];
-const PATIENT: [&str; 2] = ["--max-lag", "1h"];
+pub(crate) const PATIENT: [&str; 2] = ["--max-lag", "1h"];
 
 fn command(server: &Server, arguments: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(binary());
@@ -174,7 +174,7 @@ fn json(path: &Path) -> Value {
 }
 
 /// Waits until the server has stored more messages than these, and says how many.
-async fn more_are_stored(server: &Server, before: u64) -> u64 {
+pub(crate) async fn more_are_stored(server: &Server, before: u64) -> u64 {
     within("messages to be stored", async {
         loop {
             let metrics = crate::support::http::get(server.address(), "/metrics").await.body;
@@ -190,14 +190,14 @@ async fn more_are_stored(server: &Server, before: u64) -> u64 {
 }
 
 /// `find-max` while it runs: its process, and what it says on standard error.
-struct Running {
+pub(crate) struct Running {
     child: tokio::process::Child,
     said: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStderr>>,
 }
 
 impl Running {
     /// In a process group of its own, as a shell starts it.
-    fn start(server: &Server, arguments: &[&[&str]]) -> Self {
+    pub(crate) fn start(server: &Server, arguments: &[&[&str]]) -> Self {
         let mut command = command(server, &arguments.concat());
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("loadgen starts");
@@ -206,7 +206,7 @@ impl Running {
     }
 
     /// Reads on until it says this.
-    async fn says(&mut self, what: &str) {
+    pub(crate) async fn says(&mut self, what: &str) {
         let mut heard = String::new();
         let hear = async {
             while let Some(line) = self.said.next_line().await.expect("it can be read") {
@@ -223,13 +223,13 @@ impl Running {
         }
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
         pid.and_then(Pid::from_raw).expect("it has not been waited for")
     }
 
     /// Its exit status, and what it printed.
-    async fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) async fn end(mut self) -> (Option<i32>, String) {
         let drain = async { while let Ok(Some(_)) = self.said.next_line().await {} };
         let end = async { tokio::join!(self.child.wait_with_output(), drain).0 };
         let output = tokio::time::timeout(DEADLINE, end).await.expect("loadgen ends in time").expect("loadgen runs");
