@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use crate::fault::Fault;
 
@@ -35,6 +35,43 @@ impl Signal {
     }
 }
 
+/// From now on neither signal does anything to this process: another one says when it ends.
+///
+/// # Errors
+///
+/// When they cannot be heard.
+pub(crate) fn leave_to_another() -> Result<(), Fault> {
+    // Whoever has heard a signal once hears it until the process ends, whether or not anybody listens.
+    Signals::hear(&runtime()?).map(|_| ())
+}
+
+fn runtime() -> Result<Runtime, Fault> {
+    Builder::new_current_thread().enable_io().build().map_err(Fault::while_doing("a runtime"))
+}
+
+/// Both signals.
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signals {
+    fn hear(runtime: &Runtime) -> Result<Self, Fault> {
+        let hear = |kind| {
+            let _inside = runtime.enter();
+            signal(kind).map_err(Fault::while_doing("hearing signals"))
+        };
+        Ok(Self { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(Arc<OnceLock<Signal>>);
@@ -46,20 +83,13 @@ impl Interrupt {
     ///
     /// When they cannot be heard.
     pub(crate) fn listen() -> Result<Self, Fault> {
-        let runtime = Builder::new_current_thread().enable_io().build().map_err(Fault::while_doing("a runtime"))?;
-        let hear = |kind| {
-            let _inside = runtime.enter();
-            signal(kind).map_err(Fault::while_doing("hearing signals"))
-        };
-        let (mut interrupt, mut terminate) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
+        let runtime = runtime()?;
+        let mut signals = Signals::hear(&runtime)?;
         let told = Self::default();
         let first = Arc::clone(&told.0);
         let listen = async move {
             loop {
-                let signal = tokio::select! {
-                    _ = interrupt.recv() => Signal::Interrupt,
-                    _ = terminate.recv() => Signal::Terminate,
-                };
+                let signal = signals.next().await;
                 if first.set(signal).is_err() {
                     std::process::exit(i32::from(signal.exit_code()));
                 }

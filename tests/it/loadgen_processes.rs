@@ -1,8 +1,8 @@
-//! The processes of `loadgen … --processes`: they end with the first, however it ends.
+//! The processes of `loadgen … --processes`: they are stopped and go on with the first, and end with it, however it ends.
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::loadgen::{PATIENT, Running, more_are_stored};
 use crate::support::{Server, within};
@@ -40,6 +40,10 @@ impl Stat {
         let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
         let number = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
         Some(Self { state: fields[0].to_owned(), parent: i32::try_from(number(4)).expect("an id"), started: number(22) })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.state == "T"
     }
 
     /// Of one that has ended the id may stay until somebody asks about it.
@@ -103,4 +107,29 @@ async fn workers_end_when_the_process_that_leads_them_is_killed() {
         assert_eq!(running.end().await.0, None, "a signal ended it");
         stored = more_are_stored(&server, stored).await;
     }
+}
+
+/// Ctrl-Z, `fg`, and Ctrl-C, as a terminal sends them to all processes of the group.
+#[tokio::test]
+async fn workers_are_stopped_and_go_on_with_the_process_that_leads_them() {
+    let server = Server::start(&[]).await;
+    let load = ["find-max", "--start-rate", "50", "--step", "1h"];
+    let running = Running::start(&server, &[&load, &LONG, &PATIENT]);
+    more_are_stored(&server, 0).await;
+    let leader = running.pid();
+    let workers = Worker::all_of(leader);
+    assert_eq!(workers.len(), 2);
+    let all = || workers.iter().map(Worker::stat).chain([Stat::of(leader)]);
+    kill_process_group(leader, Signal::TSTP).expect("it runs");
+    until("all to be stopped", || all().all(|stat| stat.is_some_and(|stat| stat.is_stopped()))).await;
+    kill_process_group(leader, Signal::CONT).expect("it is stopped");
+    until("all to go on", || all().all(|stat| stat.is_some_and(|stat| !stat.is_stopped()))).await;
+    let before = more_are_stored(&server, 0).await;
+    more_are_stored(&server, before).await;
+    // The workers hear it, too, and leave it to the first to say when they end: nothing of what they have measured is lost.
+    kill_process_group(leader, Signal::INT).expect("it runs");
+    let (status, text) = running.end().await;
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("was cut short") && text.contains("Cut short by SIGINT"), "{text}");
+    until("the workers to end", || workers.iter().all(|worker| worker.stat().is_none())).await;
 }
