@@ -1,5 +1,7 @@
-//! Being told to end, by SIGINT or SIGTERM: the first time is remembered for whoever looks, the second ends the process at once.
+//! Being told to end, by SIGINT or SIGTERM: the first time and the second are remembered for whoever looks, the third ends the process
+//! at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -74,7 +76,13 @@ impl Signals {
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Interrupt(Arc<OnceLock<Signal>>);
+pub(crate) struct Interrupt(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    first: OnceLock<Signal>,
+    again: AtomicBool,
+}
 
 impl Interrupt {
     /// Hears the signals from now on, until the process ends: what is written at the end may take its time, too.
@@ -86,11 +94,11 @@ impl Interrupt {
         let runtime = runtime()?;
         let mut signals = Signals::hear(&runtime)?;
         let told = Self::default();
-        let first = Arc::clone(&told.0);
+        let heard = Arc::clone(&told.0);
         let listen = async move {
             loop {
                 let signal = signals.next().await;
-                if first.set(signal).is_err() {
+                if heard.first.set(signal).is_err() && heard.again.swap(true, Ordering::Relaxed) {
                     std::process::exit(i32::from(signal.exit_code()));
                 }
             }
@@ -102,6 +110,11 @@ impl Interrupt {
 
     /// What told the process to end, if anything has.
     pub(crate) fn told(&self) -> Option<Signal> {
-        self.0.get().copied()
+        self.0.first.get().copied()
+    }
+
+    /// Whether it was told so once more.
+    pub(crate) fn told_again(&self) -> bool {
+        self.0.again.load(Ordering::Relaxed)
     }
 }

@@ -260,7 +260,7 @@ async fn find_max_that_is_interrupted_keeps_what_it_has_found() {
 }
 
 #[tokio::test]
-async fn find_max_measures_up_to_a_signal_and_ends_at_once_at_the_second() {
+async fn find_max_measures_up_to_a_signal() {
     let server = Server::start(&[]).await;
     let search = ["--scenario", "fanout", "--start-rate", "20", "--step", "1h", "--warmup", "0s", "--drain", "1h"];
     let limits = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
@@ -276,18 +276,45 @@ async fn find_max_measures_up_to_a_signal_and_ends_at_once_at_the_second() {
     let steps: Value = json(&directory.join("find-max.json"));
     assert!(steps["steps"][0]["answered"].as_f64() > Some(0.0), "{steps}");
     assert!(!directory.join("run.json").exists(), "no step came to its end");
+}
 
-    // A server that stands still answers nothing, and what is under way is waited for.
+/// A server that stands still answers nothing, and what is under way would be waited for.
+#[tokio::test]
+async fn what_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
+    let server = Server::start(&[]).await;
+    let crowd = ["--scenario", "fanout", "--warmup", "0s", "--drain", "1h", "--clients", "6", "--group-size", "3"];
+    let limits = ["--threshold", "errors:count==0", "--max-generator-cpu", "1"];
+    let directory = server.directory().join("twice");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let mut running =
+        Running::start(&server, &[&["find-max", "--start-rate", "20", "--step", "4s"], &crowd, &limits, &PATIENT, &out]);
+    running.says("step 2:").await;
     let stored = more_are_stored(&server, 0).await;
-    let mut running = Running::start(&server, &[&["find-max"], &search, &limits, &PATIENT]);
     more_are_stored(&server, stored).await;
     server.pause();
     rustix::process::kill_process(running.pid(), Signal::TERM).expect("it runs");
-    running.says("told to end").await;
-    rustix::process::kill_process(running.pid(), Signal::INT).expect("it waits");
+    running.says("waiting for what is still under way").await;
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it waits");
     let (status, text) = running.end().await;
     server.resume();
-    assert_eq!((status, text.as_str()), (Some(130), ""));
+    assert_eq!(status, Some(143), "{text}");
+    let best = "Cut short by SIGTERM, so where the knee is is not known. The best step so far: 20 a second, which held once;";
+    assert!(text.contains(best), "{text}");
+    let steps: Value = json(&directory.join("find-max.json"));
+    assert_eq!((&steps["steps"][0]["ending"], &steps["steps"][1]["ending"]), (&"held".into(), &"was cut short".into()));
+    assert_eq!(json(&directory.join("run.json"))["setup"]["rate"], 20.0);
+
+    let stored = more_are_stored(&server, 0).await;
+    let mut running = Running::start(&server, &[&["run", "--rate", "20", "--duration", "1h"], &crowd, &limits, &PATIENT]);
+    more_are_stored(&server, stored).await;
+    server.pause();
+    rustix::process::kill_process(running.pid(), Signal::INT).expect("it runs");
+    running.says("told to end; waiting").await;
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it waits");
+    let (status, text) = running.end().await;
+    server.resume();
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("not cut short by SIGINT") && !text.contains("without an answer"), "{text}");
 }
 
 #[tokio::test]

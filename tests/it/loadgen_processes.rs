@@ -133,3 +133,23 @@ async fn workers_are_stopped_and_go_on_with_the_process_that_leads_them() {
     assert!(text.contains("was cut short") && text.contains("Cut short by SIGINT"), "{text}");
     until("the workers to end", || workers.iter().all(|worker| worker.stat().is_none())).await;
 }
+
+/// Workers that stand still report nothing, also not what they have measured, which is waited for whatever else is not.
+#[tokio::test]
+async fn a_process_that_is_told_to_end_three_times_waits_for_no_worker() {
+    let server = Server::start(&[]).await;
+    let load = ["find-max", "--start-rate", "50", "--step", "1h", "--drain", "1h"];
+    let mut running = Running::start(&server, &[&load, &LONG, &PATIENT]);
+    more_are_stored(&server, 0).await;
+    let leader = running.pid();
+    let workers = Worker::all_of(leader);
+    workers.iter().for_each(|worker| kill_process(worker.pid, Signal::STOP).expect("it runs"));
+    kill_process(leader, Signal::INT).expect("it runs");
+    running.says("told to end; waiting").await;
+    kill_process(leader, Signal::INT).expect("it waits");
+    running.says("told once more").await;
+    kill_process(leader, Signal::TERM).expect("it waits");
+    // What a worker that stands still holds open would be read to its end.
+    drop(workers);
+    assert_eq!(running.end().await, (Some(143), String::new()));
+}

@@ -206,7 +206,7 @@ pub(crate) fn work() -> Result<(), Fault> {
                 let _ = orders.send(order);
             }
         }
-        if order == Order::Finish {
+        if matches!(order, Order::Finish | Order::Abandon) {
             break;
         }
     }
