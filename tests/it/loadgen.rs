@@ -278,16 +278,31 @@ async fn find_max_measures_up_to_a_signal() {
     assert!(!directory.join("run.json").exists(), "no step came to its end");
 }
 
-/// A server that stands still answers nothing, and what is under way would be waited for.
+/// With a server that stands still, all that is under way would be waited for.
+const LONG_DRAIN: [&str; 14] = [
+    "--scenario",
+    "fanout",
+    "--warmup",
+    "0s",
+    "--drain",
+    "1h",
+    "--clients",
+    "6",
+    "--group-size",
+    "3",
+    "--threshold",
+    "errors:count==0",
+    "--max-generator-cpu",
+    "1",
+];
+
 #[tokio::test]
-async fn what_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
+async fn find_max_that_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
     let server = Server::start(&[]).await;
-    let crowd = ["--scenario", "fanout", "--warmup", "0s", "--drain", "1h", "--clients", "6", "--group-size", "3"];
-    let limits = ["--threshold", "errors:count==0", "--max-generator-cpu", "1"];
     let directory = server.directory().join("twice");
     let out = ["--out", directory.to_str().expect("UTF-8")];
     let mut running =
-        Running::start(&server, &[&["find-max", "--start-rate", "20", "--step", "4s"], &crowd, &limits, &PATIENT, &out]);
+        Running::start(&server, &[&["find-max", "--start-rate", "20", "--step", "4s"], &LONG_DRAIN, &PATIENT, &out]);
     running.says("step 2:").await;
     let stored = more_are_stored(&server, 0).await;
     more_are_stored(&server, stored).await;
@@ -303,10 +318,13 @@ async fn what_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
     let steps: Value = json(&directory.join("find-max.json"));
     assert_eq!((&steps["steps"][0]["ending"], &steps["steps"][1]["ending"]), (&"held".into(), &"was cut short".into()));
     assert_eq!(json(&directory.join("run.json"))["setup"]["rate"], 20.0);
+}
 
-    let stored = more_are_stored(&server, 0).await;
-    let mut running = Running::start(&server, &[&["run", "--rate", "20", "--duration", "1h"], &crowd, &limits, &PATIENT]);
-    more_are_stored(&server, stored).await;
+#[tokio::test]
+async fn a_run_that_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
+    let server = Server::start(&[]).await;
+    let mut running = Running::start(&server, &[&["run", "--rate", "20", "--duration", "1h"], &LONG_DRAIN, &PATIENT]);
+    more_are_stored(&server, 0).await;
     server.pause();
     rustix::process::kill_process(running.pid(), Signal::INT).expect("it runs");
     running.says("told to end; waiting").await;
