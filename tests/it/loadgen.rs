@@ -12,7 +12,7 @@ use tokio::io::AsyncBufReadExt;
 use crate::support::{Server, within};
 
 /// Far beyond what a run of seconds takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The binary beside the server's. Cargo makes it only for its own package's tests, so it is asked to.
 fn binary() -> &'static Path {
@@ -34,7 +34,7 @@ fn binary() -> &'static Path {
 /// Six people in groups of three for two seconds, however busy the machine is.
 const BRIEF: [&str; 12] =
     ["--clients", "6", "--group-size", "3", "--max-generator-cpu", "1", "--warmup", "200ms", "--rate", "30", "--duration", "2s"];
-const PATIENT: [&str; 2] = ["--max-lag", "1h"];
+pub(crate) const PATIENT: [&str; 2] = ["--max-lag", "1h"];
 
 fn command(server: &Server, arguments: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(binary());
@@ -174,7 +174,7 @@ fn json(path: &Path) -> Value {
 }
 
 /// Waits until the server has stored more messages than these, and says how many.
-async fn more_are_stored(server: &Server, before: u64) -> u64 {
+pub(crate) async fn more_are_stored(server: &Server, before: u64) -> u64 {
     within("messages to be stored", async {
         loop {
             let metrics = crate::support::http::get(server.address(), "/metrics").await.body;
@@ -190,14 +190,14 @@ async fn more_are_stored(server: &Server, before: u64) -> u64 {
 }
 
 /// `find-max` while it runs: its process, and what it says on standard error.
-struct Running {
+pub(crate) struct Running {
     child: tokio::process::Child,
     said: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStderr>>,
 }
 
 impl Running {
     /// In a process group of its own, as a shell starts it.
-    fn start(server: &Server, arguments: &[&[&str]]) -> Self {
+    pub(crate) fn start(server: &Server, arguments: &[&[&str]]) -> Self {
         let mut command = command(server, &arguments.concat());
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("loadgen starts");
@@ -206,7 +206,7 @@ impl Running {
     }
 
     /// Reads on until it says this.
-    async fn says(&mut self, what: &str) {
+    pub(crate) async fn says(&mut self, what: &str) {
         let mut heard = String::new();
         let hear = async {
             while let Some(line) = self.said.next_line().await.expect("it can be read") {
@@ -223,13 +223,13 @@ impl Running {
         }
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
         pid.and_then(Pid::from_raw).expect("it has not been waited for")
     }
 
     /// Its exit status, and what it printed.
-    async fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) async fn end(mut self) -> (Option<i32>, String) {
         let drain = async { while let Ok(Some(_)) = self.said.next_line().await {} };
         let end = async { tokio::join!(self.child.wait_with_output(), drain).0 };
         let output = tokio::time::timeout(DEADLINE, end).await.expect("loadgen ends in time").expect("loadgen runs");
@@ -260,7 +260,7 @@ async fn find_max_that_is_interrupted_keeps_what_it_has_found() {
 }
 
 #[tokio::test]
-async fn find_max_measures_up_to_a_signal_and_ends_at_once_at_the_second() {
+async fn find_max_measures_up_to_a_signal() {
     let server = Server::start(&[]).await;
     let search = ["--scenario", "fanout", "--start-rate", "20", "--step", "1h", "--warmup", "0s", "--drain", "1h"];
     let limits = ["--clients", "6", "--group-size", "3", "--threshold", "errors:count==0", "--max-generator-cpu", "1"];
@@ -276,18 +276,63 @@ async fn find_max_measures_up_to_a_signal_and_ends_at_once_at_the_second() {
     let steps: Value = json(&directory.join("find-max.json"));
     assert!(steps["steps"][0]["answered"].as_f64() > Some(0.0), "{steps}");
     assert!(!directory.join("run.json").exists(), "no step came to its end");
+}
 
-    // A server that stands still answers nothing, and what is under way is waited for.
+/// With a server that stands still, all that is under way would be waited for.
+const LONG_DRAIN: [&str; 14] = [
+    "--scenario",
+    "fanout",
+    "--warmup",
+    "0s",
+    "--drain",
+    "1h",
+    "--clients",
+    "6",
+    "--group-size",
+    "3",
+    "--threshold",
+    "errors:count==0",
+    "--max-generator-cpu",
+    "1",
+];
+
+#[tokio::test]
+async fn find_max_that_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
+    let server = Server::start(&[]).await;
+    let directory = server.directory().join("twice");
+    let out = ["--out", directory.to_str().expect("UTF-8")];
+    let mut running =
+        Running::start(&server, &[&["find-max", "--start-rate", "20", "--step", "4s"], &LONG_DRAIN, &PATIENT, &out]);
+    running.says("step 2:").await;
     let stored = more_are_stored(&server, 0).await;
-    let mut running = Running::start(&server, &[&["find-max"], &search, &limits, &PATIENT]);
     more_are_stored(&server, stored).await;
     server.pause();
     rustix::process::kill_process(running.pid(), Signal::TERM).expect("it runs");
-    running.says("told to end").await;
-    rustix::process::kill_process(running.pid(), Signal::INT).expect("it waits");
+    running.says("waiting for what is still under way").await;
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it waits");
     let (status, text) = running.end().await;
     server.resume();
-    assert_eq!((status, text.as_str()), (Some(130), ""));
+    assert_eq!(status, Some(143), "{text}");
+    let best = "Cut short by SIGTERM, so where the knee is is not known. The best step so far: 20 a second, which held once;";
+    assert!(text.contains(best), "{text}");
+    let steps: Value = json(&directory.join("find-max.json"));
+    assert_eq!((&steps["steps"][0]["ending"], &steps["steps"][1]["ending"]), (&"held".into(), &"was cut short".into()));
+    assert_eq!(json(&directory.join("run.json"))["setup"]["rate"], 20.0);
+}
+
+#[tokio::test]
+async fn a_run_that_is_told_to_end_twice_waits_for_nothing_and_loses_nothing() {
+    let server = Server::start(&[]).await;
+    let mut running = Running::start(&server, &[&["run", "--rate", "20", "--duration", "1h"], &LONG_DRAIN, &PATIENT]);
+    more_are_stored(&server, 0).await;
+    server.pause();
+    rustix::process::kill_process(running.pid(), Signal::INT).expect("it runs");
+    running.says("told to end; waiting").await;
+    rustix::process::kill_process(running.pid(), Signal::TERM).expect("it waits");
+    let (status, text) = running.end().await;
+    server.resume();
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("not cut short by SIGINT") && !text.contains("without an answer"), "{text}");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod idempotency;
 mod import;
 mod import_refusals;
 mod loadgen;
+mod loadgen_processes;
 mod matrix;
 mod page;
 mod postgres;

@@ -33,7 +33,8 @@ const ACHIEVED: f64 = 0.98;
 /// A step in which the server refuses requests as too fast has met a limit that it has for each user, and not its knee: the search ends
 /// there and says so. Have more --clients, or run the server with a higher --messages-per-second.
 ///
-/// SIGINT (Ctrl-C) or SIGTERM ends the step under way and writes what was found up to then; a second one ends at once.
+/// SIGINT (Ctrl-C) or SIGTERM ends the step under way and writes what was found up to then. A second one does so without waiting for what
+/// has no answer yet; a third one ends at once, and writes nothing more.
 ///
 /// Exit status: 0 when a rate held, 99 when not even the first did, 3 when the tester or a limit for each user was met before the knee, 4
 /// when a promise was broken, 2 when it could not take place, 130 or 143 when SIGINT or SIGTERM cut it short.

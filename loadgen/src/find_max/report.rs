@@ -160,25 +160,27 @@ fn conclusion(found: &Found) -> String {
             units::rate(broken.rate)
         );
     }
+    let bound = search.broke().map_or_else(String::new, |broke| format!("; {} held {}", rate(broke), times(broke)));
     if let Some(signal) = cut_short {
         let name = signal.name();
-        return format!("Cut short by {name}, so where the knee is is not known. {}.", best_so_far(search));
+        return format!("Cut short by {name}, so where the knee is is not known. {}{bound}.", best_so_far(search));
     }
-    let so_far = search.held().map_or_else(|| "No rate held so far".to_owned(), held_in);
+    let so_far = search.held().map_or_else(|| "No rate held so far".to_owned(), held_in) + &bound;
+    let unknown = search.broke().map_or_else(
+        || "what the server carries at most is not known".to_owned(),
+        |broke| format!("which rate below {} the server carries is not known", rate(broke)),
+    );
     if let Some(Step { rate, ending: Ending::Limited(why), outcome }) = steps.last() {
         let (asked, each) = (units::rate(*rate), units::rate(*rate / f64::from(outcome.setup.clients.max(1))));
         return format!(
             "{so_far}. At {asked} a second, {each} of each user, {why}. That is a limit that the server has for each user \
-             (--messages-per-second, or --actions-per-second for all but messages), so what it carries at most is not known: have more \
-             --clients, or run the server with a higher limit (0: none)."
+             (--messages-per-second, or --actions-per-second for all but messages), so {unknown}: have more --clients, or run the \
+             server with a higher limit (0: none)."
         );
     }
     if let Some(void) = search.void() {
         let why = steps.last().map_or("", |step| step.ending.why());
-        return format!(
-            "{so_far}. At {} the tester was the bottleneck, so what the server carries at most is not known: {why}",
-            rate(void)
-        );
+        return format!("{so_far}. At {} the tester was the bottleneck, so {unknown}: {why}", rate(void));
     }
     if search.next().is_some() {
         return format!("{so_far}. The search did not come to its end, so where the knee is is not known.");
@@ -259,6 +261,30 @@ mod tests {
         assert!(text.contains("--messages-per-second") && text.contains("have more --clients"), "{text}");
         assert_eq!((found.status(), found.steps.len(), telling(&found).map(|step| step.rate)), (3, 3, Some(150.0)));
         assert_eq!(document(&found)["steps"][2]["ending"], "met a limit");
+    }
+
+    #[test]
+    fn a_rate_that_broke_is_told_whatever_ends_the_search() {
+        let limited = || Ending::Limited("the server refused 3 requests as too fast (rate_limited)".to_owned());
+        let void = || Ending::Void("it was late".to_owned());
+        let at = |rate: f64, last: &dyn Fn() -> Ending| match rate {
+            187.5 => last(),
+            _ if rate < 187.5 => Ending::Held,
+            _ => broke(),
+        };
+        let bounds = "150 a second held once; 225 a second held 0 of 2 times.";
+        for (last, why) in [(&limited as &dyn Fn() -> Ending, "too fast (rate_limited)"), (&void, "was the bottleneck")] {
+            let found = searched(1_000.0, |rate| at(rate, last));
+            let text = conclusion(&found);
+            assert!(text.starts_with(&format!("{bounds} At 188 a second")) && text.contains(why), "{text}");
+            assert!(text.contains("so which rate below 225 a second the server carries is not known"), "{text}");
+            assert_eq!((found.status(), &document(&found)["broke"]["rate"]), (3, &225.0.into()));
+        }
+        let mut found = searched(1_000.0, |rate| at(rate, &limited));
+        found.steps.pop();
+        found.cut_short = Some(Signal::Interrupt);
+        let text = conclusion(&found);
+        assert!(text.ends_with("by a second step yet; 225 a second held 0 of 2 times."), "{text}");
     }
 
     #[test]

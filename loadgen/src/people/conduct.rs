@@ -202,7 +202,11 @@ impl Leader<'_, '_> {
             self.measure(&plan)?;
             self.drain(&plan)?;
         }
-        self.team.order(Order::Finish)?;
+        let abandons = self.is_told_again();
+        if abandons {
+            self.live.phase("told once more; leaving what is still under way");
+        }
+        self.team.order(if abandons { Order::Abandon } else { Order::Finish })?;
         if !self.wait(FINISH_PATIENCE, |leader| leader.waiting.finished == leader.workers)? {
             return Err(Fault::new("not all workers reported at the end"));
         }
@@ -247,8 +251,8 @@ impl Leader<'_, '_> {
         });
         self.team.order(Order::Stop)?;
         let drain = Duration::from_nanos(plan.drain_ns);
-        if self.wait(drain, |leader| leader.waiting.drained == leader.workers)? {
-            self.wait(SURPLUS_WAIT, |_| false)?;
+        if self.wait(drain, |leader| leader.is_told_again() || leader.waiting.drained == leader.workers)? {
+            self.wait(SURPLUS_WAIT, Self::is_told_again)?;
         }
         Ok(())
     }
@@ -258,6 +262,15 @@ impl Leader<'_, '_> {
             self.end = End::CutShort;
         }
         self.end == End::CutShort
+    }
+
+    /// Even the end is cut short then: what has no answer yet might have got one.
+    fn is_told_again(&mut self) -> bool {
+        let again = self.run.interrupt.is_some_and(Interrupt::told_again);
+        if again {
+            self.end = End::CutShort;
+        }
+        again
     }
 
     fn gives_up(&mut self) -> bool {

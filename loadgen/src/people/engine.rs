@@ -82,7 +82,7 @@ async fn drive(engine: Rc<Engine>, mut orders: UnboundedReceiver<Order>, report:
     let mut second = Seconds::start(engine.clock);
     engine.crowd.borrow_mut().arrive(engine.clock.now());
     engine.settle()?;
-    loop {
+    let (tally, verified) = loop {
         tokio::select! {
             woken = engine.timer.wait() => {
                 woken.map_err(Fault::while_doing("a timer"))?;
@@ -91,7 +91,12 @@ async fn drive(engine: Rc<Engine>, mut orders: UnboundedReceiver<Order>, report:
             order = orders.recv() => match order {
                 Some(Order::Begin { start, window }) => engine.crowd.borrow_mut().begin(start, window.0..window.1, engine.clock.now()),
                 Some(Order::Stop) => engine.crowd.borrow_mut().stop(engine.clock.now()),
-                Some(Order::Finish) => break,
+                Some(last @ (Order::Finish | Order::Abandon)) => {
+                    second.close(&engine, report);
+                    engine.hang_up();
+                    let mut crowd = engine.crowd.borrow_mut();
+                    break if last == Order::Finish { crowd.finish(engine.clock.now()) } else { crowd.abandon() };
+                }
                 None => return Ok(()),
             },
             _ = look.tick() => {
@@ -100,10 +105,7 @@ async fn drive(engine: Rc<Engine>, mut orders: UnboundedReceiver<Order>, report:
             }
         }
         engine.settle()?;
-    }
-    second.close(&engine, report);
-    engine.hang_up();
-    let (tally, verified) = engine.crowd.borrow_mut().finish(engine.clock.now());
+    };
     report(News::Finished { tally: Box::new(tally), verified: Box::new(verified) });
     Ok(())
 }

@@ -26,8 +26,10 @@ pub(crate) enum Order {
     Begin { start: u64, window: (u64, u64) },
     /// No new traffic.
     Stop,
-    /// Report and end.
+    /// Report and end: what is not there by now is missing.
     Finish,
+    /// The same before what is under way has had its time: what is not there by now might still have come.
+    Abandon,
 }
 
 /// From one worker.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{getpgid, getppid, setpgid};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::clock::Clock;
@@ -17,6 +18,7 @@ use super::machine;
 use super::orders::{Assignment, News, Order, Report};
 use super::plan::{Part, Plan};
 use crate::fault::Fault;
+use crate::interrupt;
 use crate::tokens::Token;
 
 /// How a run is spread over the machine.
@@ -142,7 +144,7 @@ fn start_process(
         .arg("worker")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // Out of reach of a terminal's Ctrl-C: whether there is more to do is for this process to say, whose end is theirs too.
+        // Out of reach of a terminal's Ctrl-C, until it hears that and leaves it to this process; see `work`.
         .process_group(0)
         .spawn()
         .map_err(Fault::while_doing("a worker process"))?;
@@ -176,6 +178,7 @@ pub(crate) fn work() -> Result<(), Fault> {
     let mut lines = std::io::stdin().lock().lines();
     let mut next = || lines.next().and_then(Result::ok);
     let assignment = next().ok_or_else(|| Fault::new("a worker process gets its assignment from `loadgen run`"))?;
+    join_leader()?;
     let Assignment { plan, clock, parts } = serde_json::from_str(&assignment).map_err(Fault::while_doing("the assignment"))?;
     machine::allow_connections(parts.iter().map(|(part, _)| part.people.len() as u32).sum())?;
     let plan = Arc::new(plan);
@@ -203,12 +206,21 @@ pub(crate) fn work() -> Result<(), Fault> {
                 let _ = orders.send(order);
             }
         }
-        if order == Order::Finish {
+        if matches!(order, Order::Finish | Order::Abandon) {
             break;
         }
     }
     drop(members);
     tell.join().map_err(|_| Fault::new("the thread that reports failed"))
+}
+
+/// Goes into the process group of the process that leads this one, so that what a terminal sends reaches both: Ctrl-Z stops both, and
+/// `fg` has both go on. SIGINT and SIGTERM mean nothing here: when there is no more to do is for the leader to say, whose end is the end
+/// of the orders.
+fn join_leader() -> Result<(), Fault> {
+    interrupt::leave_to_another()?;
+    let leader = getppid().ok_or_else(|| Fault::new("a worker process needs one that leads it"))?;
+    getpgid(Some(leader)).and_then(|group| setpgid(None, Some(group))).map_err(Fault::while_doing("a process group"))
 }
 
 fn write_line(to: &mut impl Write, value: &impl serde::Serialize) -> Result<(), Fault> {

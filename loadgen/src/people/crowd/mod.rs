@@ -298,6 +298,11 @@ impl Crowd {
         (self.meters.take_total(), verified)
     }
 
+    /// The same before what is under way has had its time to come to its end: that counts for nothing.
+    pub(crate) fn abandon(&mut self) -> (Tally, Verified) {
+        (self.meters.take_total(), mem::take(&mut self.verifier).abandon())
+    }
+
     /// Whether everybody is complete. Looked at after every step of anybody, so it starts where it stopped the last time.
     fn all_settled(&mut self) -> bool {
         let complete = |person: &Person| person.is_settled() || person.line == Line::Lost;

@@ -88,12 +88,17 @@ fn a_reply_and_its_event_agree() {
 }
 
 #[test]
-fn what_was_acknowledged_and_never_seen_is_missing() {
-    let mut verifier = joined();
-    verifier.event(A, message(1, 1), 0, &Plain);
-    verifier.acked(A, message(1, 1), 0, &Plain);
-    assert!(!verifier.is_settled());
-    let details = verifier.finish(0, &Plain).details;
+fn what_was_acknowledged_and_not_seen_in_time_is_missing() {
+    let acked = || {
+        let mut verifier = joined();
+        verifier.event(A, message(1, 1), 0, &Plain);
+        verifier.acked(A, message(1, 1), 0, &Plain);
+        assert!(!verifier.is_settled());
+        verifier
+    };
+    let abandoned = acked().abandon();
+    assert_eq!((abandoned.breaches, abandoned.acked, abandoned.conversations), (0, 1, 1), "it might still have come");
+    let details = acked().finish(0, &Plain).details;
     assert_eq!((details[0].kind.as_str(), details[0].seq, details[0].user.as_str()), ("missing", Some(1), "u-1"));
 }
 
