@@ -42,6 +42,8 @@ const EXIT_NOT_CAUGHT: u8 = 1;
 const LATENCY_GATE: &str = "delivery:p50<200ms";
 /// People of each run, in groups of four.
 const PEOPLE: u32 = 12;
+/// How often a run is tried: on a machine that is busy with something else people may come to do too little for one fault.
+const MAX_TRIES: u64 = 3;
 /// How long people chat.
 const CHAT: Duration = Duration::from_secs(5);
 /// How long where an indicator must get stuck: after its lease comes the verifier's patience. A real server's leases are longer.
@@ -89,7 +91,7 @@ pub(crate) fn run(options: &SelftestOptions) -> Result<ExitCode, CannotRun> {
             .map(|(fault, tokens)| {
                 let (runtime, server) = (&runtime, &server);
                 let chat = if fault == Fault::StuckTyping { past_a_lease } else { CHAT };
-                (fault, scope.spawn(move || try_one(runtime, server, fault, tokens, chat)))
+                (fault, scope.spawn(move || until_struck(|seed| try_one(runtime, server, (fault, seed), tokens, chat))))
             })
             .collect();
         started
@@ -177,14 +179,32 @@ fn problem(fault: Fault, tried: &Tried) -> Option<String> {
     }
 }
 
-fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token], chat: Duration) -> Result<Tried, CannotRun> {
+/// Tries with other people's doings each time, until the proxy has had its occasion. The last try counts whatever came of it.
+fn until_struck(mut one: impl FnMut(u64) -> Result<Tried, CannotRun>) -> Result<Tried, CannotRun> {
+    let mut tried = one(0)?;
+    for seed in 1..MAX_TRIES {
+        if tried.struck {
+            break;
+        }
+        tried = one(seed)?;
+    }
+    Ok(tried)
+}
+
+fn try_one(
+    runtime: &Runtime,
+    server: &Endpoint,
+    (fault, seed): (Fault, u64),
+    tokens: &[Token],
+    chat: Duration,
+) -> Result<Tried, CannotRun> {
     let tamper = Arc::new(Mutex::new(Tamper::new(fault)));
     let listener = bind(runtime)?;
     let address = local(&listener)?;
     let proxy = runtime.spawn(proxy::pass_on(listener, SocketAddr::V4(server.address), Arc::clone(&tamper)));
     let threshold: Threshold = LATENCY_GATE.parse().map_err(CannotRun::new)?;
     let run = Run {
-        plan: Arc::new(plan(Endpoint { address, path: server.path.clone() }, fault, chat)),
+        plan: Arc::new(plan(Endpoint { address, path: server.path.clone() }, (fault, seed), chat)),
         tokens,
         spread: Spread { processes: 1, workers: 1 },
         server_pid: None,
@@ -208,7 +228,7 @@ fn try_one(runtime: &Runtime, server: &Endpoint, fault: Fault, tokens: &[Token],
 /// A few people who type and write. They drop out only where that is what is tested: who resumes gets what was lost after all. Where an
 /// indicator must get stuck they only type: a message that comes late on a busy machine would excuse it. Where a message is forgotten
 /// nobody pages back: it must be missed when the log is read again.
-fn plan(server: Endpoint, fault: Fault, chat: Duration) -> Plan {
+fn plan(server: Endpoint, (fault, seed): (Fault, u64), chat: Duration) -> Plan {
     let (scenario, rate) = if fault == Fault::StuckTyping { (Scenario::Typing, 4.0) } else { (Scenario::Chat, 25.0) };
     let drops = matches!(fault, Fault::None | Fault::CutRecovery | Fault::HoleInRecovery | Fault::AlterRecovery);
     let drain_ns = if fault == Fault::SwallowReply { DRAIN_IN_VAIN_NS } else { DRAIN_NS };
@@ -234,8 +254,8 @@ fn plan(server: Endpoint, fault: Fault, chat: Duration) -> Plan {
         content_chars: 48,
         connect_rate: 1_000.0,
         connecting: PEOPLE,
-        seed: fault as u64,
-        run: format!("selftest-{}-{}", std::process::id(), fault as u8),
+        seed: (seed << 8) | fault as u64,
+        run: format!("selftest-{}-{}-{seed}", std::process::id(), fault as u8),
         warmup_ns: 200 * MILLISECOND,
         duration_ns: chat.as_nanos() as u64,
         drain_ns,
@@ -252,5 +272,24 @@ fn local(listener: &TcpListener) -> Result<SocketAddrV4, CannotRun> {
     match listener.local_addr() {
         Ok(SocketAddr::V4(address)) => Ok(address),
         Ok(SocketAddr::V6(_)) | Err(_) => Err(CannotRun::new("the port on this machine has no IPv4 address")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn a_run_without_an_occasion_is_tried_again_but_not_for_ever() {
+        for (strikes_at, tries) in [(0, 1), (1, 2), (2, 3), (3, 3)] {
+            let mut seeds = Vec::new();
+            let tried = until_struck(|seed| {
+                seeds.push(seed);
+                Ok(Tried { outcome: fixture::outcome(), struck: seed == strikes_at })
+            });
+            assert_eq!(tried.expect("no try failed").struck, strikes_at < MAX_TRIES);
+            assert_eq!(seeds, (0..tries).collect::<Vec<_>>());
+        }
     }
 }
