@@ -160,6 +160,8 @@ export class App {
     if (as !== null || token !== null) return void this.#named();
     if (join === null) return this.#follow();
     history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
+    // Of an older one that waits for the connection nobody wants to hear any more.
+    takeInvite();
     this.#newDialog.show(join);
   }
 
