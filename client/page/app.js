@@ -14,7 +14,7 @@ import { listenToKeys } from './keys.js';
 import { List } from './list.js';
 import { Live } from './live.js';
 import { nextPerson, partnerOf } from './people.js';
-import { inviteLink, parseHash, storage, takeInvite, tokenSource } from './session.js';
+import { inviteLink, parseHash, replaceHash, storage, takeInvite, tokenSource } from './session.js';
 import { Thread } from './thread.js';
 
 /** @import { Conversation } from '../chat.js' */
@@ -156,10 +156,11 @@ export class App {
 
   /** Does what the address says: somebody has written or clicked on one. */
   #addressed() {
-    const { join, as, token } = parseHash(location.hash);
+    const { join, as, token, conversation } = parseHash(location.hash);
     if (as !== null || token !== null) return void this.#named();
-    if (join === null) return this.#follow();
-    history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
+    if (join !== null) replaceHash(conversation ?? this.#current?.id);
+    this.#follow();
+    if (join === null) return;
     // Of an older one that waits for the connection nobody wants to hear any more.
     takeInvite();
     this.#newDialog.show(join);
@@ -169,7 +170,7 @@ export class App {
   async #named() {
     const verdict = await this.#become();
     if (verdict === 'same') this.#addressed();
-    else if (verdict === 'kept') history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
+    else if (verdict === 'kept') replaceHash(this.#current?.id);
   }
 
   /** Has the address name a conversation, which opens it. @param {string | undefined} id */

@@ -99,7 +99,7 @@ export function tokenSource(identity, onRefused) {
 }
 
 /**
- * What the address asks for behind its `#`: a conversation, `as=USER` with `c=CONVERSATION`, `token=TOKEN` or `join=CODE`.
+ * What the address asks for behind its `#`: a conversation, or any of `as=USER` or `token=TOKEN`, `c=CONVERSATION` and `join=CODE`.
  * @param {string} hash
  */
 export function parseHash(hash) {
@@ -112,11 +112,14 @@ export function parseHash(hash) {
 /** The address that asks whoever opens it to join a group. @param {string} code */
 export const inviteLink = (code) => `${location.origin}${location.pathname}#${new URLSearchParams({ join: code })}`;
 
-/** Takes an invite out of the address, and keeps it until it can be asked about. */
+/** Has this, or nothing, stand behind the `#`, and in the history too. @param {string | null | undefined} text */
+export const replaceHash = (text) => history.replaceState(null, '', text ? `#${text}` : location.pathname);
+
+/** Takes an invite out of the address, which goes on naming a conversation, and keeps it until it can be asked about. */
 export function keepInvite() {
-  const { join } = parseHash(location.hash);
+  const { join, conversation } = parseHash(location.hash);
   if (join === null) return;
-  history.replaceState(null, '', location.pathname);
+  replaceHash(conversation);
   storage.setItem(INVITE, join);
 }
 

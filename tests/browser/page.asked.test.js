@@ -3,9 +3,11 @@
  */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { until } from './support.js';
-import { codeOf, conversationIn, dialog, field, follow, hashOf, isAsked, isGone, item, open, say, useBrowser } from './visit.js';
+import { BINARY, until } from './support.js';
+import { codeOf, conversationIn, dialog, field, focused, follow, hashOf, isAsked, isGone, item, open, say, useBrowser } from './visit.js';
 
 const browser = useBrowser();
 
@@ -98,5 +100,56 @@ test('the answer to a question that was closed or replaced changes nothing of th
   await join.click();
   await zoe.locator('#thread-title').getByText('Lounge').waitFor();
   await isGone(zoe);
+  visit.assertQuiet();
+});
+
+test('a login, a conversation and an invite may stand in one address', async (t) => {
+  const secret = randomBytes(32).toString('hex');
+  const visit = await browser.visit(t, ['--page', '--jwt-secret', secret]);
+  const tokenOf = (/** @type {string} */ sub) => execFileSync(BINARY, ['token', '--sub', sub, '--ttl', '1h', '--jwt-secret', secret], { encoding: 'utf8' }).trim();
+  const ada = await visit.tab();
+  await ada.goto(`${visit.server.url}/#token=${tokenOf('ada')}`);
+  await ada.getByText('No conversations yet.').waitFor();
+  const create = async (/** @type {string} */ name, /** @type {string} */ others) => {
+    await ada.getByRole('button', { name: 'New conversation' }).click();
+    await dialog(ada).getByText('Group', { exact: true }).click();
+    await ada.getByLabel('Name of the group').fill(name);
+    await ada.getByLabel('Others, by user id').fill(others);
+    await ada.keyboard.press('Enter');
+    await ada.locator('#thread-title').getByText(name).waitFor();
+    return { id: conversationIn(ada), code: await codeOf(ada) };
+  };
+  const [team, guests] = [await create('Team', 'bea'), await create('Guests', '')];
+  // Without an address this one would be opened.
+  await create('Crew', 'bea');
+
+  const bea = await visit.tab();
+  await bea.goto(`${visit.server.url}/#token=${tokenOf('bea')}&c=${team.id}&join=${guests.code}`);
+  await isAsked(bea, guests.code);
+  assert.equal(conversationIn(bea), team.id);
+  assert.equal(await bea.evaluate(() => history.length), 2, 'about:blank, and the page without the rest');
+  await bea.locator('#thread-title').getByText('Team').waitFor();
+  await bea.keyboard.press('Escape');
+  await isGone(bea);
+  await focused(bea, '#message');
+
+  // In an open page, and on the first screen.
+  await follow(bea, '');
+  await bea.getByText('No conversation is open').waitFor();
+  await follow(bea, `c=${team.id}&join=${guests.code}`);
+  await isAsked(bea, guests.code);
+  assert.equal(conversationIn(bea), team.id);
+  await bea.locator('#thread-title').getByText('Team').waitFor();
+  await dialog(bea).getByRole('button', { name: 'Join', exact: true }).click();
+  await bea.locator('#thread-title').getByText('Guests').waitFor();
+
+  const again = await visit.tab();
+  await again.goto(`${visit.server.url}/#c=${team.id}&join=${guests.code}`);
+  await again.getByLabel('Token').waitFor();
+  assert.equal(conversationIn(again), team.id);
+  await again.getByLabel('Token').fill(tokenOf('bea'));
+  await again.keyboard.press('Enter');
+  await isAsked(again, guests.code);
+  await again.locator('#thread-title').getByText('Team').waitFor();
   visit.assertQuiet();
 });
