@@ -14,7 +14,7 @@ import { listenToKeys } from './keys.js';
 import { List } from './list.js';
 import { Live } from './live.js';
 import { nextPerson, partnerOf } from './people.js';
-import { inviteLink, parseHash, replaceHash, storage, takeInvite, tokenSource } from './session.js';
+import { inviteLink, keepInvite, keptInvite, parseHash, replaceHash, storage, tokenSource } from './session.js';
 import { Thread } from './thread.js';
 
 /** @import { Conversation } from '../chat.js' */
@@ -114,8 +114,8 @@ export class App {
     const { join, conversation } = parseHash(location.hash);
     if (join !== null || conversation !== null) this.#addressed();
     else if (home && (isFirst || matchMedia('(min-width: 641px)').matches)) this.#go(home);
-    const invite = takeInvite();
-    if (invite !== null) this.#newDialog.show(invite);
+    const invite = keptInvite();
+    if (invite !== null && !this.#newDialog.asks(invite)) this.#newDialog.show(invite);
   }
 
   /** Gives a demo user somebody to talk to, and on an empty server a group of all. @returns {Promise<string | undefined>} */
@@ -156,14 +156,11 @@ export class App {
 
   /** Does what the address says: somebody has written or clicked on one. */
   #addressed() {
-    const { join, as, token, conversation } = parseHash(location.hash);
+    const { join, as, token } = parseHash(location.hash);
     if (as !== null || token !== null) return void this.#named();
-    if (join !== null) replaceHash(conversation ?? this.#current?.id);
+    keepInvite(this.#current?.id);
     this.#follow();
-    if (join === null) return;
-    // Of an older one that waits for the connection nobody wants to hear any more.
-    takeInvite();
-    this.#newDialog.show(join);
+    if (join !== null) this.#newDialog.show(join);
   }
 
   /** The address says who this tab is. */

@@ -5,7 +5,7 @@
 import { avatar } from './avatar.js';
 import { byId, h, icon, place, setText } from './dom.js';
 import { groupSubtitle, isUserId, presence, signOf, titleOf } from './format.js';
-import { inviteLink, parseHash } from './session.js';
+import { forgetInvite, inviteLink, parseHash } from './session.js';
 
 /** @import { ChatClient, Conversation } from '../chat.js' */
 /** @import { Person } from './session.js' */
@@ -88,6 +88,8 @@ export class NewDialog {
   #error = byId('new-error');
   /** Counts the times that it was opened: what was asked before is not answered here any more. */
   #showing = 0;
+  /** What it asks about now, or did last. @type {string | null} */
+  #invite = null;
 
   /** @param {ChatClient} client @param {readonly Person[]} users @param {(conversation: Conversation) => void} onOpen */
   constructor(client, users, onOpen) {
@@ -104,11 +106,21 @@ export class NewDialog {
       event.preventDefault();
       void this.#submit();
     };
+    this.#dialog.onclose = () => {
+      // It may be open again: this is of the question before.
+      if (!this.#dialog.open && this.#invite !== null) forgetInvite();
+    };
+  }
+
+  /** Whether somebody is being asked about this invite. @param {string} invite */
+  asks(invite) {
+    return this.#dialog.open && this.#invite === invite;
   }
 
   /** @param {string | null} [invite] a code that came with an address: it joins nobody to anything before they say so */
   show(invite = null) {
     this.#showing += 1;
+    this.#invite = invite;
     this.#form.reset();
     this.#submitButton.disabled = false;
     this.#error.textContent = '';

@@ -6,7 +6,7 @@ import { App } from './app.js';
 import { prepareDialogs } from './dialogs.js';
 import { byId } from './dom.js';
 import { askSwitch, askWho } from './people.js';
-import { demoUsers, isSame, keepInvite, parseHash, personNamed, remember, remembered, replaceHash, storage, takeInvite } from './session.js';
+import { demoUsers, forgetInvite, isSame, keepInvite, parseHash, personNamed, remember, remembered, replaceHash, storage } from './session.js';
 
 /** @import { Identity, Person } from './session.js' */
 
@@ -76,6 +76,8 @@ async function readAddress(users) {
   const current = remembered();
   if (named === null || (current !== null && isSame(current, named))) return 'same';
   if (current !== null && !await askSwitch(current, named)) return 'kept';
+  // Whoever comes next has not opened it.
+  if (current !== null) forgetInvite();
   remember(named);
   return 'switched';
 }
@@ -92,7 +94,7 @@ function logout(problem = '') {
   remember(null);
   if (problem) storage.setItem(PROBLEM, problem);
   // Whoever comes next has not opened it.
-  else takeInvite();
+  else forgetInvite();
   replaceHash(null);
   location.reload();
 }

@@ -4,7 +4,7 @@
  */
 
 const KEY = 'parlor:identity';
-/** The invite of an address, until somebody is in who can be asked. */
+/** The invite of the newest address that was one, until somebody has answered it. */
 const INVITE = 'parlor:invite';
 const MAX_NAME_CHARS = 60;
 /** Of an invite code in an address: more than a code can have, so that what is cut off it is none either way. */
@@ -115,17 +115,18 @@ export const inviteLink = (code) => `${location.origin}${location.pathname}#${ne
 /** Has this, or nothing, stand behind the `#`, and in the history too. @param {string | null | undefined} text */
 export const replaceHash = (text) => history.replaceState(null, '', text ? `#${text}` : location.pathname);
 
-/** Takes an invite out of the address, which goes on naming a conversation, and keeps it until it can be asked about. */
-export function keepInvite() {
+/**
+ * Takes an invite out of the address, and keeps it until it is answered, also over a reload.
+ * @param {string} [current] the conversation that the address names from then on, unless it did name one
+ */
+export function keepInvite(current) {
   const { join, conversation } = parseHash(location.hash);
   if (join === null) return;
-  replaceHash(conversation);
+  replaceHash(conversation ?? current);
   storage.setItem(INVITE, join);
 }
 
-/** The code of the invite that was kept, once. @returns {string | null} */
-export function takeInvite() {
-  const code = storage.getItem(INVITE);
-  storage.removeItem(INVITE);
-  return code;
-}
+/** The code of the invite that is not answered yet. */
+export const keptInvite = () => storage.getItem(INVITE);
+
+export const forgetInvite = () => storage.removeItem(INVITE);

@@ -33,11 +33,17 @@ test('of two invites the newest is asked about, also when the older one waited f
     if (isDeclined) {
       await page.keyboard.press('Escape');
       await isGone(page);
+    } else {
+      await page.locator('#new-submit').focus();
     }
     letIn(undefined);
     await until('the conversation to begin with', async () => (await hashOf(page)) !== '');
-    if (isDeclined) assert.equal(await dialog(page).isHidden(), true, 'the older one is no question any more');
-    else await isAsked(page, 'newer');
+    if (isDeclined) {
+      assert.equal(await dialog(page).isHidden(), true, 'the older one is no question any more');
+    } else {
+      await isAsked(page, 'newer');
+      assert.equal(await page.evaluate(() => document.activeElement?.id), 'new-submit', 'it is not asked about once more');
+    }
   }
   visit.assertQuiet();
 });
@@ -151,5 +157,72 @@ test('a login, a conversation and an invite may stand in one address', async (t)
   await again.keyboard.press('Enter');
   await isAsked(again, guests.code);
   await again.locator('#thread-title').getByText('Team').waitFor();
+  visit.assertQuiet();
+});
+
+test('an invite that is not answered is asked about again after a reload, and one that is answered is not', async (t) => {
+  const visit = await browser.visit(t);
+  const alice = await visit.signIn('Alice');
+  await open(alice, 'Lounge');
+  const code = await codeOf(alice);
+  const zoe = await visit.tab();
+  await zoe.goto(`${visit.server.url}/#join=${code}`);
+  await zoe.getByLabel('Another name').fill('Zoë Quinn');
+  await zoe.getByRole('button', { name: 'Enter' }).click();
+  await isAsked(zoe, code);
+  // The conversation of the address is shown when the question has been asked, or has not.
+  const isNotAsked = async () => {
+    await zoe.reload();
+    await zoe.locator('#thread').waitFor();
+    assert.equal(await dialog(zoe).isHidden(), true);
+  };
+  const isAskedAgain = async (/** @type {string} */ about) => {
+    await zoe.reload();
+    await isAsked(zoe, about);
+  };
+
+  await isAskedAgain(code);
+  await isAskedAgain(code);
+  await follow(zoe, 'join=newer');
+  await isAsked(zoe, 'newer');
+  await isAskedAgain('newer');
+  await zoe.keyboard.press('Escape');
+  await isGone(zoe);
+  await isNotAsked();
+
+  await follow(zoe, `join=${code}`);
+  await isAskedAgain(code);
+  await dialog(zoe).getByRole('button', { name: 'Join', exact: true }).click();
+  await zoe.locator('#thread-title').getByText('Lounge').waitFor();
+  await isNotAsked();
+
+  // Whoever comes next in this tab has not opened it.
+  const stay = zoe.getByRole('button', { name: 'Stay Zoë Quinn' });
+  await follow(zoe, `join=${code}`);
+  await isAsked(zoe, code);
+  await follow(zoe, 'as=bob');
+  await stay.click();
+  await stay.waitFor({ state: 'hidden' });
+  await isAskedAgain(code);
+  await follow(zoe, 'as=bob');
+  await zoe.getByRole('button', { name: 'Become Bob' }).click();
+  await until('the other user', async () => (await zoe.locator('#me').innerText()).endsWith('Bob'));
+  await zoe.locator('#thread').waitFor();
+  assert.equal(await dialog(zoe).isHidden(), true);
+
+  // What is in front of everything keeps a person from logging out, but not what else may do it.
+  await follow(zoe, `join=${code}`);
+  await isAsked(zoe, code);
+  await zoe.locator('#switch-user').evaluate((/** @type {HTMLElement} */ button) => button.click());
+  await zoe.getByRole('button', { name: 'Carol', exact: true }).click();
+  await zoe.locator('#composer').waitFor();
+  assert.equal(await dialog(zoe).isHidden(), true);
+
+  // Where nobody was in, whoever is named by another address is the one who has opened it.
+  const dave = await visit.tab();
+  await dave.goto(`${visit.server.url}/#join=${code}`);
+  await dave.getByLabel('Another name').waitFor();
+  await follow(dave, 'as=dave');
+  await isAsked(dave, code);
   visit.assertQuiet();
 });
