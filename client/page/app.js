@@ -14,7 +14,7 @@ import { listenToKeys } from './keys.js';
 import { List } from './list.js';
 import { Live } from './live.js';
 import { nextPerson, partnerOf } from './people.js';
-import { inviteLink, parseHash, storage, takeInvite, tokenSource } from './session.js';
+import { inviteLink, keepInvite, keptInvite, parseHash, replaceHash, storage, tokenSource } from './session.js';
 import { Thread } from './thread.js';
 
 /** @import { Conversation } from '../chat.js' */
@@ -114,8 +114,8 @@ export class App {
     const { join, conversation } = parseHash(location.hash);
     if (join !== null || conversation !== null) this.#addressed();
     else if (home && (isFirst || matchMedia('(min-width: 641px)').matches)) this.#go(home);
-    const invite = takeInvite();
-    if (invite !== null) this.#newDialog.show(invite);
+    const invite = keptInvite();
+    if (invite !== null && !this.#newDialog.asks(invite)) this.#newDialog.show(invite);
   }
 
   /** Gives a demo user somebody to talk to, and on an empty server a group of all. @returns {Promise<string | undefined>} */
@@ -158,16 +158,16 @@ export class App {
   #addressed() {
     const { join, as, token } = parseHash(location.hash);
     if (as !== null || token !== null) return void this.#named();
-    if (join === null) return this.#follow();
-    history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
-    this.#newDialog.show(join);
+    keepInvite(this.#current?.id);
+    this.#follow();
+    if (join !== null) this.#newDialog.show(join);
   }
 
   /** The address says who this tab is. */
   async #named() {
     const verdict = await this.#become();
     if (verdict === 'same') this.#addressed();
-    else if (verdict === 'kept') history.replaceState(null, '', this.#current ? `#${this.#current.id}` : location.pathname);
+    else if (verdict === 'kept') replaceHash(this.#current?.id);
   }
 
   /** Has the address name a conversation, which opens it. @param {string | undefined} id */

@@ -5,7 +5,7 @@
 import { avatar } from './avatar.js';
 import { byId, h, icon, place, setText } from './dom.js';
 import { groupSubtitle, isUserId, presence, signOf, titleOf } from './format.js';
-import { inviteLink, parseHash } from './session.js';
+import { forgetInvite, inviteLink, parseHash } from './session.js';
 
 /** @import { ChatClient, Conversation } from '../chat.js' */
 /** @import { Person } from './session.js' */
@@ -84,7 +84,12 @@ export class NewDialog {
   #onOpen;
   #dialog = dialogOf('new-dialog');
   #form = /** @type {HTMLFormElement} */ (byId('new-form'));
+  #submitButton = /** @type {HTMLButtonElement} */ (byId('new-submit'));
   #error = byId('new-error');
+  /** Counts the times that it was opened: what was asked before is not answered here any more. */
+  #showing = 0;
+  /** What it asks about now, or did last. @type {string | null} */
+  #invite = null;
 
   /** @param {ChatClient} client @param {readonly Person[]} users @param {(conversation: Conversation) => void} onOpen */
   constructor(client, users, onOpen) {
@@ -101,11 +106,23 @@ export class NewDialog {
       event.preventDefault();
       void this.#submit();
     };
+    this.#dialog.onclose = () => {
+      // It may be open again: this is of the question before.
+      if (!this.#dialog.open && this.#invite !== null) forgetInvite();
+    };
+  }
+
+  /** Whether somebody is being asked about this invite. @param {string} invite */
+  asks(invite) {
+    return this.#dialog.open && this.#invite === invite;
   }
 
   /** @param {string | null} [invite] a code that came with an address: it joins nobody to anything before they say so */
   show(invite = null) {
+    this.#showing += 1;
+    this.#invite = invite;
     this.#form.reset();
+    this.#submitButton.disabled = false;
     this.#error.textContent = '';
     inputOf('new-code').value = invite ?? '';
     const note = invite === null ? '' : 'The address that was opened is an invite to a group. If you did not mean to join one, close this.';
@@ -161,7 +178,7 @@ export class NewDialog {
 
   /** Says on the button what it does. @param {string} does @param {string} whom or '' */
   #label(does, whom) {
-    const button = byId('new-submit');
+    const button = this.#submitButton;
     const label = whom ? `${does} with ${whom}` : does;
     // A click on something that is taken away in its middle would be none.
     if (button.textContent !== label) button.replaceChildren(...whom ? [`${does} with `, h('bdi', { text: whom })] : [does]);
@@ -175,17 +192,21 @@ export class NewDialog {
   }
 
   async #submit() {
-    const button = /** @type {HTMLButtonElement} */ (byId('new-submit'));
-    button.disabled = true;
+    const showing = this.#showing;
+    const isOver = () => showing !== this.#showing || !this.#dialog.open;
+    this.#submitButton.disabled = true;
     this.#error.textContent = '';
     try {
       const conversation = await this.#start();
+      // The list shows it.
+      if (isOver()) return;
       this.#dialog.close();
       this.#onOpen(conversation);
     } catch (error) {
+      if (isOver()) return console.debug('refused, when nobody waited for it any more', error);
       this.#error.textContent = this.#explain(error);
     } finally {
-      button.disabled = false;
+      if (!isOver()) this.#submitButton.disabled = false;
     }
   }
 

@@ -6,7 +6,7 @@ import { App } from './app.js';
 import { prepareDialogs } from './dialogs.js';
 import { byId } from './dom.js';
 import { askSwitch, askWho } from './people.js';
-import { demoUsers, isSame, keepInvite, parseHash, personNamed, remember, remembered, storage, takeInvite } from './session.js';
+import { demoUsers, forgetInvite, isSame, keepInvite, parseHash, personNamed, remember, remembered, replaceHash, storage } from './session.js';
 
 /** @import { Identity, Person } from './session.js' */
 
@@ -22,7 +22,7 @@ async function begin() {
   const users = await loadUsers();
   const verdict = await readAddress(users);
   // Of an address that was declined, nothing is followed.
-  if (verdict === 'kept') history.replaceState(null, '', location.pathname);
+  if (verdict === 'kept') replaceHash(null);
   keepInvite();
   const isSwitched = verdict === 'switched' || storage.getItem(SWITCHED) !== null;
   storage.removeItem(SWITCHED);
@@ -59,8 +59,8 @@ async function loadUsers() {
 function fromAddress(users) {
   const { as, token, conversation, join } = parseHash(location.hash);
   if (as === null && token === null) return null;
-  const rest = join === null ? conversation : String(new URLSearchParams({ join }));
-  history.replaceState(null, '', rest === null ? location.pathname : `#${rest}`);
+  const rest = join === null ? conversation : String(new URLSearchParams({ ...conversation !== null && { c: conversation }, join }));
+  replaceHash(rest);
   if (token !== null) return { token };
   const person = users.find(({ id }) => id === as) ?? (users.length > 0 ? personNamed(as ?? '') : null);
   return person && { person };
@@ -76,6 +76,8 @@ async function readAddress(users) {
   const current = remembered();
   if (named === null || (current !== null && isSame(current, named))) return 'same';
   if (current !== null && !await askSwitch(current, named)) return 'kept';
+  // Whoever comes next has not opened it.
+  if (current !== null) forgetInvite();
   remember(named);
   return 'switched';
 }
@@ -92,7 +94,7 @@ function logout(problem = '') {
   remember(null);
   if (problem) storage.setItem(PROBLEM, problem);
   // Whoever comes next has not opened it.
-  else takeInvite();
-  history.replaceState(null, '', location.pathname);
+  else forgetInvite();
+  replaceHash(null);
   location.reload();
 }

@@ -4,7 +4,7 @@
  */
 
 const KEY = 'parlor:identity';
-/** The invite of an address, until somebody is in who can be asked. */
+/** The invite of the newest address that was one, until somebody has answered it. */
 const INVITE = 'parlor:invite';
 const MAX_NAME_CHARS = 60;
 /** Of an invite code in an address: more than a code can have, so that what is cut off it is none either way. */
@@ -99,7 +99,7 @@ export function tokenSource(identity, onRefused) {
 }
 
 /**
- * What the address asks for behind its `#`: a conversation, `as=USER` with `c=CONVERSATION`, `token=TOKEN` or `join=CODE`.
+ * What the address asks for behind its `#`: a conversation, or any of `as=USER` or `token=TOKEN`, `c=CONVERSATION` and `join=CODE`.
  * @param {string} hash
  */
 export function parseHash(hash) {
@@ -112,17 +112,21 @@ export function parseHash(hash) {
 /** The address that asks whoever opens it to join a group. @param {string} code */
 export const inviteLink = (code) => `${location.origin}${location.pathname}#${new URLSearchParams({ join: code })}`;
 
-/** Takes an invite out of the address, and keeps it until it can be asked about. */
-export function keepInvite() {
-  const { join } = parseHash(location.hash);
+/** Has this, or nothing, stand behind the `#`, and in the history too. @param {string | null | undefined} text */
+export const replaceHash = (text) => history.replaceState(null, '', text ? `#${text}` : location.pathname);
+
+/**
+ * Takes an invite out of the address, and keeps it until it is answered, also over a reload.
+ * @param {string} [current] the conversation that the address names from then on, unless it did name one
+ */
+export function keepInvite(current) {
+  const { join, conversation } = parseHash(location.hash);
   if (join === null) return;
-  history.replaceState(null, '', location.pathname);
+  replaceHash(conversation ?? current);
   storage.setItem(INVITE, join);
 }
 
-/** The code of the invite that was kept, once. @returns {string | null} */
-export function takeInvite() {
-  const code = storage.getItem(INVITE);
-  storage.removeItem(INVITE);
-  return code;
-}
+/** The code of the invite that is not answered yet. */
+export const keptInvite = () => storage.getItem(INVITE);
+
+export const forgetInvite = () => storage.removeItem(INVITE);

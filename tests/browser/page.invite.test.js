@@ -8,43 +8,11 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import axe from 'axe-core';
 import { BINARY, until } from './support.js';
-import { conversationIn, field, item, open, say, shows, useBrowser } from './visit.js';
+import { codeOf, conversationIn, dialog, field, focused, follow, hashOf, isAsked, isGone, item, open, say, shows, useBrowser } from './visit.js';
 
 const browser = useBrowser();
 
 /** @import { Page } from 'playwright-core' */
-
-/** Follows a link in an open page. @param {Page} page @param {string} hash */
-const follow = (page, hash) => page.evaluate((to) => {
-  location.hash = to;
-}, hash);
-
-/** @param {Page} page */
-const dialog = (page) => page.getByRole('dialog', { name: 'New conversation' });
-
-/** Waits for the dialog of an invite, with this code in it. @param {Page} page @param {string} code */
-async function isAsked(page, code) {
-  await dialog(page).getByText('The address that was opened is an invite to a group.').waitFor();
-  await until('the code', async () => (await page.getByLabel('Invite code', { exact: true }).inputValue()) === code);
-  await dialog(page).getByRole('button', { name: 'Join', exact: true }).waitFor();
-}
-
-/** What stands behind the `#` of the address. @param {Page} page */
-const hashOf = (page) => page.evaluate(() => location.hash);
-
-/** @param {Page} page */
-const isGone = (page) => dialog(page).waitFor({ state: 'hidden' });
-
-/** Waits until something has the focus. @param {Page} page @param {string} selector */
-const focused = (page, selector) => until(`the focus on ${selector}`, () => page.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector));
-
-/** The code of the group that its owner has open. @param {Page} page */
-async function codeOf(page) {
-  await page.getByRole('button', { name: 'Members and details' }).click();
-  const code = await page.locator('#details-code').inputValue();
-  await page.keyboard.press('Escape');
-  return code;
-}
 
 /** Opens the dialog by hand, and tries a code. @param {Page} page @param {string} code */
 async function type(page, code) {

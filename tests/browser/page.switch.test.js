@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import axe from 'axe-core';
 import { BINARY, screenshot, until } from './support.js';
-import { conversationIn, field, open, say, shows, useBrowser } from './visit.js';
+import { conversationIn, field, follow, open, say, shows, useBrowser } from './visit.js';
 
 const browser = useBrowser();
 const SECRET = randomBytes(32).toString('hex');
@@ -18,11 +18,6 @@ const FLAGS = ['--page', '--jwt-secret', SECRET];
 
 /** @param {string} sub @param {string} name */
 const tokenOf = (sub, name) => execFileSync(BINARY, ['token', '--sub', sub, '--name', name, '--ttl', '1h', '--jwt-secret', SECRET], { encoding: 'utf8' }).trim();
-
-/** Follows a link in an open page. @param {Page} page @param {string} hash */
-const follow = (page, hash) => page.evaluate((to) => {
-  location.hash = to;
-}, hash);
 
 /** @param {Page} page */
 const question = (page) => page.getByRole('dialog', { name: 'Become somebody else?' });

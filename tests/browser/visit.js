@@ -145,3 +145,35 @@ export async function store(page, user, conversationId, text, count) {
     socket.close();
   }, { user, conversationId, text, count });
 }
+
+/** Follows a link in an open page. @param {Page} page @param {string} hash */
+export const follow = (page, hash) => page.evaluate((to) => {
+  location.hash = to;
+}, hash);
+
+/** The dialog that starts conversations and asks about invites. @param {Page} page */
+export const dialog = (page) => page.getByRole('dialog', { name: 'New conversation' });
+
+/** Waits until that dialog is closed. @param {Page} page */
+export const isGone = (page) => dialog(page).waitFor({ state: 'hidden' });
+
+/** Waits for the dialog of an invite, with this code in it. @param {Page} page @param {string} code */
+export async function isAsked(page, code) {
+  await dialog(page).getByText('The address that was opened is an invite to a group.').waitFor();
+  await until('the code', async () => (await page.getByLabel('Invite code', { exact: true }).inputValue()) === code);
+  await dialog(page).getByRole('button', { name: 'Join', exact: true }).waitFor();
+}
+
+/** What stands behind the `#` of the address. @param {Page} page */
+export const hashOf = (page) => page.evaluate(() => location.hash);
+
+/** Waits until something has the focus. @param {Page} page @param {string} selector */
+export const focused = (page, selector) => until(`the focus on ${selector}`, () => page.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector));
+
+/** The code of the group that its owner has open. @param {Page} page */
+export async function codeOf(page) {
+  await page.getByRole('button', { name: 'Members and details' }).click();
+  const code = await page.locator('#details-code').inputValue();
+  await page.keyboard.press('Escape');
+  return code;
+}
