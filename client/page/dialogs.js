@@ -106,10 +106,10 @@ export class NewDialog {
       event.preventDefault();
       void this.#submit();
     };
-    this.#dialog.onclose = () => {
-      // It may be open again: this is of the question before.
+    // The event for it would come with the next frame, and a reload may come before.
+    new MutationObserver(() => {
       if (!this.#dialog.open && this.#invite !== null) forgetInvite();
-    };
+    }).observe(this.#dialog, { attributeFilter: ['open'] });
   }
 
   /** Whether somebody is being asked about this invite. @param {string} invite */
