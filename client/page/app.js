@@ -114,7 +114,7 @@ export class App {
     const { join, conversation } = parseHash(location.hash);
     if (join !== null || conversation !== null) this.#addressed();
     else if (home && (isFirst || matchMedia('(min-width: 641px)').matches)) this.#go(home);
-    const invite = keptInvite();
+    const invite = keptInvite(this.#client.user?.id ?? '');
     if (invite !== null && !this.#newDialog.asks(invite)) this.#newDialog.show(invite);
   }
 

@@ -5,7 +5,7 @@
 import { avatar } from './avatar.js';
 import { byId, h, icon, place, setText } from './dom.js';
 import { groupSubtitle, isUserId, presence, signOf, titleOf } from './format.js';
-import { forgetInvite, inviteLink, parseHash } from './session.js';
+import { forgetInvite, inviteLink, noteAsked, parseHash } from './session.js';
 
 /** @import { ChatClient, Conversation } from '../chat.js' */
 /** @import { Person } from './session.js' */
@@ -121,6 +121,7 @@ export class NewDialog {
   show(invite = null) {
     this.#showing += 1;
     this.#invite = invite;
+    if (invite !== null && this.#client.user) noteAsked(this.#client.user.id);
     this.#form.reset();
     this.#submitButton.disabled = false;
     this.#error.textContent = '';

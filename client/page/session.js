@@ -6,6 +6,8 @@
 const KEY = 'parlor:identity';
 /** The invite of the newest address that was one, until somebody has answered it. */
 const INVITE = 'parlor:invite';
+/** Who has been asked about it. */
+const ASKED = 'parlor:invite-asked';
 const MAX_NAME_CHARS = 60;
 /** Of an invite code in an address: more than a code can have, so that what is cut off it is none either way. */
 const MAX_CODE_CHARS = 300;
@@ -123,10 +125,19 @@ export function keepInvite(current) {
   const { join, conversation } = parseHash(location.hash);
   if (join === null) return;
   replaceHash(conversation ?? current);
+  forgetInvite();
   storage.setItem(INVITE, join);
 }
 
-/** The code of the invite that is not answered yet. */
-export const keptInvite = () => storage.getItem(INVITE);
+/** The code of the invite that is not answered yet, unless somebody else has been asked. @param {string} user */
+export function keptInvite(user) {
+  if ((storage.getItem(ASKED) ?? user) !== user) forgetInvite();
+  return storage.getItem(INVITE);
+}
 
-export const forgetInvite = () => storage.removeItem(INVITE);
+/** Notes who has been asked about the invite. @param {string} user */
+export const noteAsked = (user) => storage.setItem(ASKED, user);
+
+export function forgetInvite() {
+  for (const key of [INVITE, ASKED]) storage.removeItem(key);
+}

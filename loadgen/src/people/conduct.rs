@@ -197,12 +197,12 @@ impl Leader<'_, '_> {
             let missing = "not everybody could connect and join in time; look at the server's log, or lower --connect-rate";
             return Err(Fault::new(missing));
         }
+        let mut abandons = false;
         if self.end != End::CutShort {
             self.samples.rss_joined = self.sample().unwrap_or(0);
             self.measure(&plan)?;
-            self.drain(&plan)?;
+            abandons = self.drain(&plan)?;
         }
-        let abandons = self.is_told_again();
         if abandons {
             self.live.phase("told once more; leaving what is still under way");
         }
@@ -243,18 +243,23 @@ impl Leader<'_, '_> {
         Ok(())
     }
 
-    /// What is under way comes to its end, and what comes after that comes twice.
-    fn drain(&mut self, plan: &Plan) -> Result<(), Fault> {
+    /// What is under way comes to its end, and what comes after that comes twice. Says whether some of it was left when told once more.
+    fn drain(&mut self, plan: &Plan) -> Result<bool, Fault> {
         self.live.phase(match self.end {
             End::Whole | End::GivenUp => "waiting for what is still under way",
             End::CutShort => "told to end; waiting for what is still under way, unless told once more",
         });
         self.team.order(Order::Stop)?;
         let drain = Duration::from_nanos(plan.drain_ns);
-        if self.wait(drain, |leader| leader.is_told_again() || leader.waiting.drained == leader.workers)? {
-            self.wait(SURPLUS_WAIT, Self::is_told_again)?;
+        let all = |leader: &Self| leader.waiting.drained == leader.workers;
+        let is_over = self.wait(drain, |leader| all(leader) || leader.is_told_again())?;
+        let abandons = is_over && !all(self);
+        if abandons && self.end == End::Whole {
+            self.end = End::CutShort;
+        } else if is_over && !abandons {
+            self.wait(SURPLUS_WAIT, |leader| leader.is_told_again())?;
         }
-        Ok(())
+        Ok(abandons)
     }
 
     fn is_cut_short(&mut self) -> bool {
@@ -264,13 +269,8 @@ impl Leader<'_, '_> {
         self.end == End::CutShort
     }
 
-    /// Even the end is cut short then: what has no answer yet might have got one.
-    fn is_told_again(&mut self) -> bool {
-        let again = self.run.interrupt.is_some_and(Interrupt::told_again);
-        if again {
-            self.end = End::CutShort;
-        }
-        again
+    fn is_told_again(&self) -> bool {
+        self.run.interrupt.is_some_and(Interrupt::told_again)
     }
 
     fn gives_up(&mut self) -> bool {

@@ -4,10 +4,12 @@
 use crate::raw::histogram::Histogram;
 
 const TENTH_NANOS: u64 = 100_000_000;
+/// How many are kept, of 30 KB each: the first minute.
+const MAX_TENTHS: usize = 600;
 /// Fewer values say nothing about a 99th percentile.
 const MIN_VALUES: u64 = 500;
 
-/// A histogram for each tenth of a second.
+/// A histogram for each tenth of a second, up to [`MAX_TENTHS`].
 pub(crate) struct Tenths(Vec<Histogram>);
 
 impl Tenths {
@@ -19,6 +21,9 @@ impl Tenths {
     /// Counts a latency of what was sent `since_begin` nanoseconds after the window began.
     pub(crate) fn record(&mut self, since_begin: u64, nanos: u64) {
         let tenth = (since_begin / TENTH_NANOS) as usize;
+        if tenth >= MAX_TENTHS {
+            return;
+        }
         if tenth >= self.0.len() {
             self.0.resize_with(tenth + 1, Histogram::new);
         }

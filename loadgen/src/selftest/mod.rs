@@ -166,6 +166,9 @@ impl Fault {
 /// What is wrong with how it ended, if anything is.
 fn problem(fault: Fault, tried: &Tried) -> Option<String> {
     let found: Vec<&str> = tried.outcome.verifier.details.iter().map(|breach| breach.kind.as_str()).collect();
+    if !tried.struck && !found.is_empty() {
+        return Some(format!("found {found:?} before the proxy did anything"));
+    }
     if !tried.struck {
         return Some("the proxy had no occasion for it".to_owned());
     }
@@ -183,7 +186,8 @@ fn problem(fault: Fault, tried: &Tried) -> Option<String> {
 fn until_struck(mut one: impl FnMut(u64) -> Result<Tried, CannotRun>) -> Result<Tried, CannotRun> {
     let mut tried = one(0)?;
     for seed in 1..MAX_TRIES {
-        if tried.struck {
+        // What was found where the proxy has done nothing is not forgotten.
+        if tried.struck || tried.outcome.verifier.breaches > 0 {
             break;
         }
         tried = one(seed)?;
@@ -291,5 +295,19 @@ mod tests {
             assert_eq!(tried.expect("no try failed").struck, strikes_at < MAX_TRIES);
             assert_eq!(seeds, (0..tries).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_is_found_where_nothing_was_done_is_not_tried_away() {
+        let mut seeds = Vec::new();
+        let tried = until_struck(|seed| {
+            seeds.push(seed);
+            let mut outcome = fixture::outcome();
+            outcome.verifier = fixture::broken().verifier;
+            Ok(Tried { outcome, struck: false })
+        });
+        assert_eq!(seeds, [0]);
+        let problem = problem(Fault::CutRecovery, &tried.expect("no try failed"));
+        assert!(problem.is_some_and(|problem| problem.contains("before the proxy did anything")));
     }
 }

@@ -61,6 +61,11 @@ impl Meters {
         }
     }
 
+    /// The window ends at `at`, if it has not ended before.
+    pub(crate) fn end_window(&mut self, at: u64) {
+        self.window.end = self.window.end.min(at);
+    }
+
     /// Counts something that belongs to `at`.
     pub(crate) fn count(&mut self, at: u64, change: impl Fn(&mut Counts)) {
         change(&mut self.second.counts);
@@ -115,5 +120,19 @@ mod tests {
         let count = |metric| total.histograms.of(metric).len();
         assert_eq!((count(Metric::Join), count(Metric::Ack), total.counts.sent), (1, 1, 1));
         assert!(total.histograms.of(Metric::Ack).max() >= 9_000);
+    }
+
+    #[test]
+    fn what_comes_after_a_window_was_cut_short_is_not_counted() {
+        let mut meters = Meters::new();
+        meters.open(100..200, false);
+        meters.count(140, |counts| counts.delivered += 1);
+        meters.end_window(150);
+        meters.count(160, |counts| counts.delivered += 1);
+        meters.record(Metric::Ack, 149, 5_000);
+        meters.end_window(400);
+        meters.count(250, |counts| counts.delivered += 1);
+        let total = meters.take_total();
+        assert_eq!((total.counts.delivered, total.histograms.of(Metric::Ack).len()), (1, 1));
     }
 }

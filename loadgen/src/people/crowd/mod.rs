@@ -215,6 +215,8 @@ impl Crowd {
     /// No more sending; everybody comes back and takes what there is.
     pub(crate) fn stop(&mut self, now: u64) {
         self.stage = Stage::Draining;
+        // A run that is cut short is measured up to here: what comes now counts as little as after a whole window.
+        self.meters.end_window(now);
         self.read_again(now);
         self.timers.forget(|action| {
             !matches!(action, Action::Sweep | Action::Resend { .. } | Action::Rejoin { .. } | Action::Connect { .. })
